@@ -1,0 +1,56 @@
+//! Small helpers that every floor may use.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks `mutex`, also after a panic of an earlier holder.
+///
+/// The crate's critical sections run no user code, so a poisoned lock only says that a
+/// holder's thread ended in between: the data behind it is whole.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Escapes what a terminal or a log line must not see raw: control characters, invalid
+/// UTF-8, bidirectional overrides and zero-width characters.
+///
+/// Line ends and the backslash are escaped too, so that one message stays one line and
+/// the escaping can be told from the text.
+pub(crate) fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_unsafe_on_a_terminal(c) || c == '\\' {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// Tells whether `c` can move the cursor, hide text or turn its direction.
+pub(crate) fn is_unsafe_on_a_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200b}'..='\u{200f}'      // zero width, direction marks
+            | '\u{2028}'..='\u{202e}'    // line and paragraph separators, bidi overrides
+            | '\u{2060}'..='\u{2069}'    // word joiner, bidi isolates
+            | '\u{feff}') // byte order mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn text_passes_and_controls_are_escaped() {
+        assert_eq!(escape("我爱Python".as_bytes()), "我爱Python");
+        assert_eq!(escape(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(escape(b"\xff\\"), "\\xff\\\\");
+        assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
+    }
+}
