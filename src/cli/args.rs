@@ -60,7 +60,7 @@ pub(crate) struct DemoArgs {
 
     /// Rounds of each demo
     #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) rounds: usize,
+    pub(crate) rounds: u64,
 
     /// Pause between rounds: 500ms, 1s, 2m [default: 500ms; 1s with gevent --sleep]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
