@@ -58,6 +58,8 @@ impl IoSeat {
         }
     }
 
+    // Never inlined, for the reason given at `Seat::wake_here`.
+    #[inline(never)]
     pub(crate) fn wake(&self) {
         if let Some(waker) = lock(&self.waker).as_ref() {
             waker.wakeup();

@@ -82,6 +82,9 @@ impl Seat {
 
     /// Leaves a token, from a worker or for an OS thread. False if it has to come from a
     /// worker and this is none.
+    // Never inlined: the engine asks its thread-local for the worker's queue. In a loop
+    // that switches, an inlined lookup could push to the queue of the worker before.
+    #[inline(never)]
     fn wake_here(&self) -> bool {
         let place = lock(&self.0);
         match place.as_ref() {

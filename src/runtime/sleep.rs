@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::runtime::clock;
-use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, current};
 use crate::runtime::relay;
 use crate::runtime::task::Wait;
@@ -97,11 +96,13 @@ fn sleep_until_nanos(until: u64) -> Result<()> {
 /// gevent: `gevent.sleep(0)`.
 pub fn yield_now() -> Result<()> {
     let task = current();
-    park::check(Deadline::NEVER)?;
+    if let Some(error) = task.interruption(clock::NEVER) {
+        return Err(error);
+    }
     if task.tick() {
         relay::rest(&task);
     } else {
         task.stop(Wait::Turn, clock::NEVER, park::requeue);
     }
-    park::check(Deadline::NEVER)
+    task.interruption(clock::NEVER).map_or(Ok(()), Err)
 }

@@ -262,7 +262,10 @@ impl Task {
 
     pub(crate) fn note_wait(&self, wait: Wait) {
         self.wait.store(wait as u8, Ordering::Relaxed);
-        self.since.store(clock::now(), Ordering::Relaxed);
+        // A turn is short and frequent, and the clock costs as much as the switch itself.
+        if wait != Wait::Turn {
+            self.since.store(clock::now(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn note_running(&self) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use greenloop::{
-    Builder, Config, Deadline, Exit, Timeout, blocking, block_on, shield, sleep, spawn,
+    Builder, Config, Deadline, Exit, Timeout, block_on, blocking, shield, sleep, spawn,
     spawn_later, timeout, timeout_or, try_spawn, yield_now,
 };
 
@@ -82,7 +82,10 @@ fn thousand_waiters_on_one_greenlet_all_wake() {
             assert!(waiter.join().unwrap());
         }
         assert!(thread.join().unwrap());
-        assert!(target.wait_timeout(Duration::ZERO).unwrap(), "a later wait returns at once");
+        assert!(
+            target.wait_timeout(Duration::ZERO).unwrap(),
+            "a later wait returns at once"
+        );
     });
 }
 
@@ -137,7 +140,11 @@ fn nested_timeouts_keep_apart() {
         sleep(MS).unwrap();
         again.cancel();
         sleep(2 * MS).unwrap();
-        assert!(timeout(Duration::ZERO, || sleep(LONG)).unwrap_err().is_timeout());
+        assert!(
+            timeout(Duration::ZERO, || sleep(LONG))
+                .unwrap_err()
+                .is_timeout()
+        );
         timeout(Duration::MAX, || sleep(MS)).unwrap();
     });
 }
@@ -145,10 +152,18 @@ fn nested_timeouts_keep_apart() {
 #[test]
 fn a_panicking_greenlet_is_an_error_for_its_joiner() {
     on_workers!({
-        let error = spawn(|| -> () { panic!("boom {}", 7) }).join().unwrap_err();
+        let number = std::hint::black_box(7);
+        let error = spawn(move || panic!("boom {number}")).join().unwrap_err();
         assert!(error.is_panic());
         assert_eq!(error.to_string(), "greenlet panicked: boom 7");
-        assert_eq!(error.into_panic().unwrap().downcast_ref::<String>().unwrap(), "boom 7");
+        assert_eq!(
+            error
+                .into_panic()
+                .unwrap()
+                .downcast_ref::<String>()
+                .unwrap(),
+            "boom 7"
+        );
         assert_eq!(spawn(|| 5).join().unwrap(), 5, "the worker lives on");
     });
 }
@@ -199,10 +214,13 @@ fn kill_ends_a_sleep_and_runs_destructors() {
     }
     on_workers!({
         let (tell, told) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
         let greenlet = spawn(move || {
             let _tell = Tell(tell);
+            begin.send(()).unwrap();
             sleep(LONG)
         });
+        begun.recv().unwrap();
         assert!(greenlet.kill_and_wait(None).unwrap());
         told.recv().unwrap();
         assert!(greenlet.join().unwrap_err().is_killed());
@@ -302,7 +320,9 @@ fn a_panicking_job_panics_its_caller_and_frees_the_lane() {
     // A60
     on_workers!({
         for _ in 0..100 {
-            let error = spawn(|| blocking(|| panic!("in the job"))).join().unwrap_err();
+            let error = spawn(|| blocking(|| panic!("in the job")))
+                .join()
+                .unwrap_err();
             assert!(error.is_panic());
         }
         assert_eq!(blocking(|| 1).unwrap(), 1);
@@ -324,7 +344,10 @@ fn a_killed_callers_job_drops_what_it_captured() {
             })
         });
         has_started.recv().unwrap();
-        assert!(greenlet.kill_and_wait(None).unwrap(), "the caller leaves at once");
+        assert!(
+            greenlet.kill_and_wait(None).unwrap(),
+            "the caller leaves at once"
+        );
         go.send(()).unwrap();
         eventually("the job's value is dropped", || weak.upgrade().is_none());
     });
@@ -373,7 +396,10 @@ fn forty_thousand_spawns_end_in_the_limit_error() {
             assert!(alive.len() < 40_000, "no limit");
         };
         let text = error.to_string();
-        assert!(text.contains("vm.max_map_count") && text.contains("max_greenlets"), "{text}");
+        assert!(
+            text.contains("vm.max_map_count") && text.contains("max_greenlets"),
+            "{text}"
+        );
         assert!(greenloop::Error::from(error).is_limit());
         assert!(alive.len() > 10_000, "only {}", alive.len());
         for greenlet in &alive {
@@ -407,7 +433,11 @@ fn overflow_is_said_and_ends_the_process() {
     #[inline(never)]
     fn endless(n: u64) -> u64 {
         let frame = std::hint::black_box([n; 64]);
-        if n == u64::MAX { 0 } else { endless(n + 1) + frame[7] }
+        if n == u64::MAX {
+            0
+        } else {
+            endless(n + 1) + frame[7]
+        }
     }
     if child_var("GREENLOOP_TEST_OVERFLOW").is_some() {
         Config::new().workers(2).start().unwrap();
@@ -443,9 +473,15 @@ fn dump_names_who_waits_on_what() {
         assert!(text.contains("tests/it/runtime.rs:"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&greenloop::dump_json()).unwrap();
         let all = json["greenlets"].as_array().unwrap();
-        assert!(all.iter().any(|g| g["name"] == "dumped" && g["state"] == "sleep"));
+        assert!(
+            all.iter()
+                .any(|g| g["name"] == "dumped" && g["state"] == "sleep")
+        );
         assert!(greenlet.kill_and_wait(None).unwrap());
-        assert!(!greenloop::dump_text().contains("\"dumped\""), "the dead are not listed");
+        assert!(
+            !greenloop::dump_text().contains("\"dumped\""),
+            "the dead are not listed"
+        );
     });
 }
 
@@ -454,7 +490,11 @@ fn sigquit_dumps_while_a_worker_is_stuck() {
     if child_var("GREENLOOP_TEST_QUIT").is_none() {
         let output = run_child(test_name!(), &[("GREENLOOP_TEST_QUIT", "1")]);
         assert!(output.status.success(), "{}", output.text);
-        assert!(output.text.contains("\"stuck\": running"), "{}", output.text);
+        assert!(
+            output.text.contains("\"stuck\": running"),
+            "{}",
+            output.text
+        );
         return;
     }
     Config::new().workers(1).start().unwrap();
@@ -510,7 +550,12 @@ fn a_kill_drops_the_future() {
     on_workers!({
         let drops = Arc::new(AtomicUsize::new(0));
         let drops2 = drops.clone();
-        let greenlet = spawn(move || block_on(Pending(drops2)));
+        let (begin, begun) = mpsc::channel();
+        let greenlet = spawn(move || {
+            begin.send(()).unwrap();
+            block_on(Pending(drops2))
+        });
+        begun.recv().unwrap();
         assert!(greenlet.kill_and_wait(None).unwrap());
         assert_eq!(drops.load(Ordering::SeqCst), 1);
         let error = timeout(MS, || block_on(Pending(drops.clone()))).unwrap_err();

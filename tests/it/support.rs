@@ -34,7 +34,10 @@ pub(crate) use {on_workers, test_name};
 /// See `on_workers!`.
 pub(crate) fn run_on_workers(test: &str, counts: &[usize], body: impl FnOnce()) {
     if let Ok(count) = std::env::var(WORKERS) {
-        Config::new().workers(count.parse().unwrap()).start().unwrap();
+        Config::new()
+            .workers(count.parse().unwrap())
+            .start()
+            .unwrap();
         body();
         return;
     }
@@ -46,7 +49,11 @@ pub(crate) fn run_on_workers(test: &str, counts: &[usize], body: impl FnOnce()) 
             output.status,
             output.text
         );
-        assert!(output.text.contains("1 passed"), "the child ran no test:\n{}", output.text);
+        assert!(
+            output.text.contains("1 passed"),
+            "the child ran no test:\n{}",
+            output.text
+        );
     }
 }
 
@@ -82,11 +89,14 @@ pub(crate) fn run_child(test: &str, vars: &[(&str, &str)]) -> ChildOutput {
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let status = wait_bounded(&mut child, CHILD_LIMIT);
-    ChildOutput { status, text: text.join().unwrap() }
+    ChildOutput {
+        status,
+        text: text.join().unwrap(),
+    }
 }
 
 /// Far longer than any test takes on a busy machine, short enough to see which one hangs.
-const CHILD_LIMIT: Duration = Duration::from_secs(150);
+const CHILD_LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for a child, and ends it when it takes longer than `limit`.
 pub(crate) fn wait_bounded(child: &mut Child, limit: Duration) -> ExitStatus {
@@ -96,7 +106,10 @@ pub(crate) fn wait_bounded(child: &mut Child, limit: Duration) -> ExitStatus {
             return status;
         }
         if start.elapsed() > limit {
-            // It may have ended just now.
+            // First ask what its greenlets wait on. It may have ended just now.
+            let pid = rustix::process::Pid::from_child(child);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+            std::thread::sleep(Duration::from_secs(1));
             let _ = child.kill();
             return child.wait().unwrap();
         }
