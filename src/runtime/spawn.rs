@@ -217,6 +217,26 @@ impl Builder {
         self.start(None, f)
     }
 
+    /// Starts a body that borrows, for `scope`.
+    ///
+    /// # Safety
+    /// - What `'a` borrows must stay valid until the greenlet has ended: the caller has to
+    ///   wait for it with [`Handle::wait_surely`](crate::Handle) on every way out of the
+    ///   frame that owns it, a panic included.
+    #[track_caller]
+    #[expect(unsafe_code, reason = "a lifetime is erased; the condition stands above")]
+    pub(crate) unsafe fn spawn_borrowed<'a>(
+        self,
+        body: Box<dyn FnOnce() + Send + 'a>,
+    ) -> Result<Greenlet<()>, SpawnError> {
+        type Body<'a> = Box<dyn FnOnce() + Send + 'a>;
+        // SAFETY: only the lifetime changes. The body is called, or dropped uncalled,
+        // before the greenlet's end is told to anyone (`live`), and the caller waits for
+        // that end while `'a` is valid.
+        let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
+        self.start(None, body)
+    }
+
     #[track_caller]
     fn start<T, F>(self, delay: Option<Duration>, f: F) -> Result<Greenlet<T>, SpawnError>
     where
