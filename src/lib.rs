@@ -1,8 +1,13 @@
 //! gevent for Rust: plain blocking-style code on stackful green threads, thousands at
 //! once, on every core.
 
+pub mod apps;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod error;
+pub mod http;
 pub(crate) mod runtime;
+pub mod switch;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};

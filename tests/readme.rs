@@ -37,7 +37,10 @@ fn session(block: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     for line in block.lines() {
         match (line.strip_prefix("$ "), shown.last_mut()) {
-            (Some(command), _) => shown.push(Shown { command: command.into(), output: vec![] }),
+            (Some(command), _) => shown.push(Shown {
+                command: command.into(),
+                output: vec![],
+            }),
             (None, Some(last)) => last.output.push(line.into()),
             (None, None) => panic!("output before the first command: {line}"),
         }
@@ -73,7 +76,12 @@ fn line_matches(expected: &str, actual: &str) -> bool {
 fn compare(shown: &Shown, actual: &str) {
     let lines: Vec<_> = actual.lines().collect();
     let same = matches(&shown.output, &lines);
-    assert!(same, "{}\nshown:\n{}\nreal:\n{actual}", shown.command, shown.output.join("\n"));
+    assert!(
+        same,
+        "{}\nshown:\n{}\nreal:\n{actual}",
+        shown.command,
+        shown.output.join("\n")
+    );
 }
 
 /// The arguments of a command of ours.
@@ -86,7 +94,9 @@ fn arguments(command: &str) -> Option<Vec<&str>> {
 
 fn run_session(block: &str, folder: &Folder) {
     // The port in the README may be taken here.
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .unwrap();
     let block = block.replace("127.0.0.1:7788", &free.to_string());
     let mut background: Option<Running> = None;
     for shown in session(&block) {
@@ -97,7 +107,10 @@ fn run_session(block: &str, folder: &Folder) {
             let run: Run = server.finish();
             assert_eq!(run.code, 0, "{run:?}");
             let told = run.stdout.lines().count() - shown.output.len();
-            compare(&shown, &run.stdout.lines().skip(told).collect::<Vec<_>>().join("\n"));
+            compare(
+                &shown,
+                &run.stdout.lines().skip(told).collect::<Vec<_>>().join("\n"),
+            );
         } else if let Some(in_background) = command.strip_suffix(" &") {
             let args = arguments(in_background).expect("a command of ours");
             let mut server = greenloop(args).folder(folder.path()).start();
@@ -131,7 +144,10 @@ fn console_sessions_happen_as_shown() {
 fn echo_server_is_the_example() {
     let program = blocks(&read("README.md"), "rust").remove(0);
     let example = read("examples/echo_server.rs");
-    let code: Vec<_> = example.lines().skip_while(|l| l.starts_with("//!")).collect();
+    let code: Vec<_> = example
+        .lines()
+        .skip_while(|l| l.starts_with("//!"))
+        .collect();
     assert_eq!(program.trim(), code.join("\n").trim());
     assert!(program.trim().lines().count() <= 20, "under 20 lines");
 }
@@ -140,14 +156,20 @@ fn echo_server_is_the_example() {
 fn the_two_commands_are_shown() {
     let readme = read("README.md");
     for command in ["$ cargo run --release -- tour", "$ cargo test"] {
-        assert!(readme.lines().any(|line| line == command), "{command} is not shown");
+        assert!(
+            readme.lines().any(|line| line == command),
+            "{command} is not shown"
+        );
     }
 }
 
 #[test]
 fn comparison_notices() {
     let shown = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    assert!(matches(&shown("a\nb … d\n…\nz"), &["a", "b c d", "x", "y", "z"]));
+    assert!(matches(
+        &shown("a\nb … d\n…\nz"),
+        &["a", "b c d", "x", "y", "z"]
+    ));
     assert!(matches(&shown("a\n…"), &["a"]));
     assert!(!matches(&shown("a"), &["a", "b"]));
     assert!(!matches(&shown("a\nb"), &["a"]));

@@ -51,11 +51,19 @@ pub fn gevent_demo(
     trace: bool,
 ) -> io::Result<()> {
     if crate::runtime::workers::is_worker() {
-        return Err(io::Error::other("the demo blocks: call it from an OS thread"));
+        return Err(io::Error::other(
+            "the demo blocks: call it from an OS thread",
+        ));
     }
     let (lines, shown) = channel();
-    let stage = Stage { lines, left: Arc::default(), trace };
-    let main = Builder::new().name("main").spawn(move || spawn_and_join(&stage, rounds, pause));
+    let stage = Stage {
+        lines,
+        left: Arc::default(),
+        trace,
+    };
+    let main = Builder::new()
+        .name("main")
+        .spawn(move || spawn_and_join(&stage, rounds, pause));
     // Written here, on the caller's thread, so that printing is not part of what is shown.
     for line in shown {
         writeln!(out, "{line}")?;
@@ -70,7 +78,9 @@ pub fn gevent_demo(
 fn spawn_and_join(stage: &Stage, rounds: u64, pause: Option<Duration>) -> Result<(), Error> {
     let spawn = |n| {
         let stage = stage.clone();
-        Builder::new().name(format!("f-{n}")).spawn(move || f(&stage, rounds, pause))
+        Builder::new()
+            .name(format!("f-{n}"))
+            .spawn(move || f(&stage, rounds, pause))
     };
     let greenlets: Vec<Greenlet<Result<(), Error>>> = (1..=3).map(spawn).collect();
     stage.leave("main", "join");

@@ -8,7 +8,12 @@ use std::time::Duration;
 
 /// gevent for Rust: servers and downloads as plain blocking-style code on green threads.
 #[derive(Debug, Parser)]
-#[command(name = "greenloop", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "greenloop",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Cli {
     /// Say more on standard error: once for info, twice for debug [default: warnings only;
     /// the variable RUST_LOG, if set, wins]
@@ -33,7 +38,10 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 
     /// Run a server
-    #[command(subcommand, after_help = "Example:\n  greenloop serve echo --listen :7788")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  greenloop serve echo --listen :7788"
+    )]
     Serve(ServeCommand),
 
     /// Load an echo server and measure it: rate, latency percentiles, errors
@@ -175,7 +183,13 @@ pub(crate) struct GetArgs {
     pub(crate) input_file: Vec<PathBuf>,
 
     /// Save into this folder, made if missing
-    #[arg(short, long, value_name = "DIR", default_value = ".", visible_alias = "output-dir")]
+    #[arg(
+        short,
+        long,
+        value_name = "DIR",
+        default_value = ".",
+        visible_alias = "output-dir"
+    )]
     pub(crate) dir: PathBuf,
 
     /// Save the one URL under this name
@@ -183,11 +197,22 @@ pub(crate) struct GetArgs {
     pub(crate) out: Option<String>,
 
     /// Downloads at once
-    #[arg(short, long, value_name = "N", default_value = "16", visible_alias = "max-concurrent-downloads")]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "16",
+        visible_alias = "max-concurrent-downloads"
+    )]
     pub(crate) jobs: NonZeroUsize,
 
     /// Downloads at once from one host
-    #[arg(long, value_name = "N", default_value = "8", visible_alias = "max-per-host")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "8",
+        visible_alias = "max-per-host"
+    )]
     pub(crate) per_host: NonZeroUsize,
 
     /// Retries after a failure that may pass
@@ -227,11 +252,22 @@ mod tests {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} has no description");
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{name} {} has no help",
+                    argument.get_id()
+                );
             }
             for inner in command.get_subcommands() {
-                let example = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(example.starts_with("Example"), "{} has no example", inner.get_name());
+                let example = inner
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    example.starts_with("Example"),
+                    "{} has no example",
+                    inner.get_name()
+                );
                 check(inner);
             }
         }

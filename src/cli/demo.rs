@@ -21,7 +21,12 @@ pub(crate) fn run(args: &DemoArgs) -> Outcome {
 
 /// Runs what `args` ask for, printing into `out`; the runtime has been started.
 pub(crate) fn run_into(args: &DemoArgs, out: &mut dyn Write) -> io::Result<()> {
-    let DemoArgs { rounds, delay, trace, .. } = *args;
+    let DemoArgs {
+        rounds,
+        delay,
+        trace,
+        ..
+    } = *args;
     let gevent_pause = delay.unwrap_or(GEVENT_PAUSE);
     match args.which {
         Demo::Yield => yield_demo(out, rounds, delay.unwrap_or(YIELD_PAUSE), trace),

@@ -7,12 +7,12 @@
 
 mod args;
 mod demo;
-mod get;
-mod load;
+// mod get;
+// mod load;
 mod out;
-mod progress;
-mod serve;
-mod tour;
+// mod progress;
+// mod serve;
+// mod tour;
 mod units;
 
 use args::{Cli, Command, ServeCommand};
@@ -84,11 +84,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome {
     match command {
-        Command::Tour => tour::run(),
+        //         Command::Tour => tour::run(),
         Command::Demo(args) => demo::run(&args),
-        Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
-        Command::Load(args) => load::run(&args),
-        Command::Get(args) => get::run(&args),
+        _ => todo!(),
+        //         Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
+        //         Command::Load(args) => load::run(&args),
+        //         Command::Get(args) => get::run(&args),
     }
 }
 
@@ -101,7 +102,11 @@ fn complain(text: &str, code: u8) -> u8 {
 /// Escapes what would break the line or the terminal; backslashes of ours stay.
 fn one_line(text: &str) -> String {
     let words = text.chars().map(|c| {
-        if crate::util::is_unsafe_on_a_terminal(c) { c.escape_default().to_string() } else { c.into() }
+        if crate::util::is_unsafe_on_a_terminal(c) {
+            c.escape_default().to_string()
+        } else {
+            c.into()
+        }
     });
     words.collect()
 }
@@ -110,7 +115,11 @@ fn one_line(text: &str) -> String {
 fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let told: Vec<&str> = text.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
+    let told: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|l| !l.is_empty())
+        .collect();
     let told = told.join(" ");
     Failure::usage(format_args!("{told} (see {} --help)", command_meant(args)))
 }
@@ -120,7 +129,9 @@ fn command_meant(args: &[OsString]) -> String {
     let mut command = Cli::command();
     let mut path = command.get_name().to_owned();
     for name in args.iter().skip(1) {
-        let Some(inner) = command.find_subcommand(name).cloned() else { continue };
+        let Some(inner) = command.find_subcommand(name).cloned() else {
+            continue;
+        };
         path = format!("{path} {}", inner.get_name());
         command = inner;
     }

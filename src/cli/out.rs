@@ -11,7 +11,9 @@ use std::io::{self, Write};
 /// otherwise what the system said.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(write_failure)
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(write_failure)
 }
 
 /// Writes one line to standard output of a program that must go on without a reader.

@@ -10,9 +10,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("unknown unit {unit:?}: write it as 500ms, 30s, 2m or 1h")),
+        _ => {
+            return Err(format!(
+                "unknown unit {unit:?}: write it as 500ms, 30s, 2m or 1h"
+            ));
+        }
     };
-    let value = number.parse::<f64>().map_err(|_| wants("a duration", "500ms, 30s, 2m or 1h"))?;
+    let value = number
+        .parse::<f64>()
+        .map_err(|_| wants("a duration", "500ms, 30s, 2m or 1h"))?;
     Duration::try_from_secs_f64(value * seconds).map_err(|_| "too long".to_owned())
 }
 
@@ -28,20 +34,36 @@ pub(crate) struct Limit(pub(crate) Option<Duration>);
 /// Reads a size: bytes, or a number and `K`, `M` or `G`, powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
-    let bytes = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+    let bytes = match unit
+        .to_ascii_uppercase()
+        .trim_end_matches("IB")
+        .trim_end_matches('B')
+    {
         "" => 1_u64,
         "K" => 1 << 10,
         "M" => 1 << 20,
         "G" => 1 << 30,
-        _ => return Err(format!("unknown unit {unit:?}: write it as 512, 4K, 1.5M or 2G")),
+        _ => {
+            return Err(format!(
+                "unknown unit {unit:?}: write it as 512, 4K, 1.5M or 2G"
+            ));
+        }
     };
     if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(bytes).ok_or_else(|| "too large".to_owned());
+        return whole
+            .checked_mul(bytes)
+            .ok_or_else(|| "too large".to_owned());
     }
-    let value = number.parse::<f64>().map_err(|_| wants("a size", "512, 4K, 1.5M or 2G"))?;
+    let value = number
+        .parse::<f64>()
+        .map_err(|_| wants("a size", "512, 4K, 1.5M or 2G"))?;
     let product = value * bytes as f64;
     // Beyond 2^53 a float skips whole bytes.
-    if product < (1_u64 << 53) as f64 { Ok(product as u64) } else { Err("too large".into()) }
+    if product < (1_u64 << 53) as f64 {
+        Ok(product as u64)
+    } else {
+        Err("too large".into())
+    }
 }
 
 /// Reads a size of at least one byte and at most `usize`.
@@ -54,7 +76,9 @@ pub(crate) fn length(text: &str) -> Result<usize, String> {
 
 /// Splits a number from its unit; a sign counts to neither, so that it is refused.
 fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
@@ -96,7 +120,13 @@ pub(crate) fn show_duration(duration: Duration) -> String {
         s if s >= 0.000_999_5 => (s * 1e3, "ms"),
         s => (s * 1e6, "us"),
     };
-    let digits = if value >= 99.95 { 0 } else if value >= 9.995 { 1 } else { 2 };
+    let digits = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$} {unit}")
 }
 
@@ -112,7 +142,9 @@ mod tests {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for bad in ["", "s", "-1", "+1s", "1d", "1e3", "1.2.3", "inf", "nan", "1 s s", "9e999"] {
+        for bad in [
+            "", "s", "-1", "+1s", "1d", "1e3", "1.2.3", "inf", "nan", "1 s s", "9e999",
+        ] {
             assert!(duration(bad).is_err(), "{bad} passed");
         }
         assert!(duration(&"9".repeat(40)).is_err());
@@ -128,7 +160,16 @@ mod tests {
         assert_eq!(size("4KiB"), Ok(4096));
         assert_eq!(size("1.5M"), Ok(3 << 19));
         assert_eq!(size("2G"), Ok(2 << 30));
-        for bad in ["", "K", "-1", "1T", "1e3", "x", "99999999999999999999", "99999999999999G"] {
+        for bad in [
+            "",
+            "K",
+            "-1",
+            "1T",
+            "1e3",
+            "x",
+            "99999999999999999999",
+            "99999999999999G",
+        ] {
             assert!(size(bad).is_err(), "{bad} passed");
         }
         assert!(length("0").is_err());

@@ -83,7 +83,9 @@ impl Origin {
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin").field("files", &self.files.len()).finish()
+        f.debug_struct("Origin")
+            .field("files", &self.files.len())
+            .finish()
     }
 }
 
@@ -104,9 +106,15 @@ fn reserve_port() -> io::Result<Socket> {
 struct Files(Arc<HashMap<String, Arc<[u8]>>>);
 
 impl HttpService for Files {
-    fn call(&mut self, request: Request<'_, '_, '_>, response: &mut Response<'_>) -> io::Result<()> {
+    fn call(
+        &mut self,
+        request: Request<'_, '_, '_>,
+        response: &mut Response<'_>,
+    ) -> io::Result<()> {
         if request.method() != "GET" {
-            response.status_code(405, "Method Not Allowed").header("Allow: GET");
+            response
+                .status_code(405, "Method Not Allowed")
+                .header("Allow: GET");
             return Ok(());
         }
         match self.0.get(request.path()) {
@@ -115,7 +123,9 @@ impl HttpService for Files {
                 response.body_mut().extend_from_slice(content);
             }
             None => {
-                response.status_code(404, "Not Found").body("no such file\n");
+                response
+                    .status_code(404, "Not Found")
+                    .body("no such file\n");
             }
         }
         Ok(())

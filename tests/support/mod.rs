@@ -35,12 +35,28 @@ pub(crate) struct Run {
 /// Begins a run with these arguments.
 pub(crate) fn greenloop<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Greenloop {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenloop"));
-    command.args(args).env_remove("RUST_LOG").env_remove("NO_COLOR").env("RUST_BACKTRACE", "0");
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env_remove("NO_COLOR")
+        .env("RUST_BACKTRACE", "0");
+    for proxy in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(proxy);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Greenloop { command, input: Vec::new() }
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Greenloop {
+        command,
+        input: Vec::new(),
+    }
 }
 
 impl Greenloop {
@@ -83,7 +99,12 @@ impl Greenloop {
             let _ = pipe.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
-        Running { child, stdout, stderr: Some(stderr), seen: String::new() }
+        Running {
+            child,
+            stdout,
+            stderr: Some(stderr),
+            seen: String::new(),
+        }
     }
 }
 
@@ -99,9 +120,9 @@ impl Running {
     /// Waits for the next line on its standard output.
     pub(crate) fn line(&mut self) -> String {
         let lines = self.stdout.as_ref().expect("standard output is piped");
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            panic!("no further line on standard output after {:?}", self.seen)
-        });
+        let line = lines
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("no further line on standard output after {:?}", self.seen));
         self.seen.push_str(&line);
         line.trim_end_matches('\n').to_owned()
     }
@@ -119,8 +140,14 @@ impl Running {
     /// Waits for the line that tells the bound address.
     pub(crate) fn address(&mut self) -> SocketAddr {
         let line = self.line_with("listening on ");
-        let address = line.rsplit("listening on ").next().expect("it was just found");
-        address.trim_start_matches("tcp://").parse().unwrap_or_else(|e| panic!("{line}: {e}"))
+        let address = line
+            .rsplit("listening on ")
+            .next()
+            .expect("it was just found");
+        address
+            .trim_start_matches("tcp://")
+            .parse()
+            .unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
     /// The process's number.
@@ -146,8 +173,15 @@ impl Running {
         let status = self.child.wait().expect("it is our child");
         watch.end();
         use std::os::unix::process::ExitStatusExt;
-        let code = status.code().or(status.signal().map(|s| 128 + s)).expect("it has ended");
-        Run { code, stdout, stderr: stderr.unwrap_or_default() }
+        let code = status
+            .code()
+            .or(status.signal().map(|s| 128 + s))
+            .expect("it has ended");
+        Run {
+            code,
+            stdout,
+            stderr: stderr.unwrap_or_default(),
+        }
     }
 }
 
@@ -166,8 +200,11 @@ impl Watch {
         let (end, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let pid = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
-                let _ = pid.map(|p| rustix::process::kill_process(p, rustix::process::Signal::KILL));
+                let pid = i32::try_from(id)
+                    .ok()
+                    .and_then(rustix::process::Pid::from_raw);
+                let _ =
+                    pid.map(|p| rustix::process::kill_process(p, rustix::process::Signal::KILL));
             }
         });
         Self(end)
@@ -197,7 +234,10 @@ impl Run {
     pub(crate) fn fails_with(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         let errors: Vec<_> = self.stderr.lines().collect();
-        assert!(errors.len() == 1 && errors[0].starts_with("error: "), "{self:?}");
+        assert!(
+            errors.len() == 1 && errors[0].starts_with("error: "),
+            "{self:?}"
+        );
         for part in parts {
             assert!(errors[0].contains(part), "{part:?} is not in {self:?}");
         }
@@ -231,8 +271,9 @@ impl Folder {
     /// The names in it, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("it is ours").flatten();
-        let mut names: Vec<_> =
-            entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
