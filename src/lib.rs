@@ -6,6 +6,7 @@ pub mod apps;
 pub mod cli;
 pub mod error;
 pub mod http;
+pub mod net;
 pub(crate) mod runtime;
 pub mod switch;
 pub(crate) mod util;

@@ -6,3 +6,5 @@
 
 pub mod demo_gevent;
 pub mod demo_switch;
+#[cfg(feature = "cli")]
+pub mod load;

@@ -5,10 +5,11 @@
 //! Every failure is one line `error: …` on standard error. Exit codes: 0 all went well,
 //! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
 
+mod address;
 mod args;
 mod demo;
 // mod get;
-// mod load;
+mod load;
 mod out;
 // mod progress;
 // mod serve;
@@ -19,6 +20,7 @@ use args::{Cli, Command, ServeCommand};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 /// Why a subcommand ends without success.
@@ -86,11 +88,22 @@ fn dispatch(command: Command) -> Outcome {
     match command {
         //         Command::Tour => tour::run(),
         Command::Demo(args) => demo::run(&args),
+        Command::Load(args) => load::run(&args),
         _ => todo!(),
         //         Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
         //         Command::Load(args) => load::run(&args),
         //         Command::Get(args) => get::run(&args),
     }
+}
+
+/// Starts the runtime with so many workers, or one per core.
+fn start_runtime(workers: Option<NonZeroUsize>) -> Outcome {
+    let config = crate::Config::new();
+    Ok(match workers {
+        Some(count) => config.workers(count.get()),
+        None => config,
+    }
+    .start()?)
 }
 
 fn complain(text: &str, code: u8) -> u8 {
