@@ -3,6 +3,7 @@
 
 pub mod error;
 pub(crate) mod runtime;
+pub mod sync;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};

@@ -224,7 +224,10 @@ impl Builder {
     ///   wait for it with [`Handle::wait_surely`](crate::Handle) on every way out of the
     ///   frame that owns it, a panic included.
     #[track_caller]
-    #[expect(unsafe_code, reason = "a lifetime is erased; the condition stands above")]
+    #[expect(
+        unsafe_code,
+        reason = "a lifetime is erased; the condition stands above"
+    )]
     pub(crate) unsafe fn spawn_borrowed<'a>(
         self,
         body: Box<dyn FnOnce() + Send + 'a>,
