@@ -2,6 +2,7 @@
 //! once, on every core.
 
 pub mod error;
+pub mod net;
 pub(crate) mod runtime;
 pub mod sync;
 pub(crate) mod util;
