@@ -9,6 +9,7 @@ pub mod http;
 pub mod net;
 pub(crate) mod runtime;
 pub mod switch;
+pub mod sync;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};
