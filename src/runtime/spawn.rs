@@ -224,7 +224,10 @@ impl Builder {
     ///   wait for it with [`Handle::wait_surely`](crate::Handle) on every way out of the
     ///   frame that owns it, a panic included.
     #[track_caller]
-    #[expect(unsafe_code, reason = "a lifetime is erased; the condition stands above")]
+    #[expect(
+        unsafe_code,
+        reason = "a lifetime is erased; the condition stands above"
+    )]
     pub(crate) unsafe fn spawn_borrowed<'a>(
         self,
         body: Box<dyn FnOnce() + Send + 'a>,
@@ -410,7 +413,12 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
     }
 }
 
-/// Starts the parts of the runtime that are coroutines themselves.
+/// Starts the parts of the runtime that are coroutines themselves, and waits until the
+/// first coroutine has run: only then has the engine set itself up.
 pub(crate) fn start_services(workers: usize) -> Result<()> {
-    relay::start(workers)
+    relay::start(workers)?;
+    let (tell, told) = std::sync::mpsc::channel();
+    launch(None, None, move || drop(tell.send(())))?;
+    told.recv()
+        .map_err(|_| Error::message("the engine does not run coroutines"))
 }

@@ -50,20 +50,12 @@ pub(crate) fn install() {
 /// Puts the handler in front again after somebody else installed one.
 ///
 /// The action to chain to stays the one that the first installation found.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for runtime/, after the engine's start")
-)]
 pub(crate) fn reinstall() {
     install();
     SIGNALS.iter().for_each(|signal| put_in_front(*signal));
 }
 
 /// Adds a description of stacks that this floor does not know. The first one stays.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for runtime/, which has other stacks")
-)]
 pub(crate) fn set_reporter(reporter: Reporter) {
     let _ = REPORTER.set(reporter);
 }
