@@ -265,7 +265,7 @@ impl Builder {
             move || {
                 live(&task, context, admitted, || {
                     packet.fill(run(&task, delay, f))
-                })
+                });
             }
         };
         match launch(stack_bytes, None, body) {
@@ -418,7 +418,10 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
 pub(crate) fn start_services(workers: usize) -> Result<()> {
     relay::start(workers)?;
     let (tell, told) = std::sync::mpsc::channel();
-    launch(None, None, move || drop(tell.send(())))?;
+    launch(None, None, move || {
+        // Nobody waits any more only if this function has failed.
+        let _ = tell.send(());
+    })?;
     told.recv()
         .map_err(|_| Error::message("the engine does not run coroutines"))
 }

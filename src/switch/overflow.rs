@@ -66,10 +66,6 @@ pub(crate) fn set_reporter(reporter: Reporter) {
 /// has none, and a handler cannot run on the stack that just overflowed.
 #[inline(never)] // thread-local access stays in a leaf: callers may move between threads
 pub(super) fn ensure_signal_stack() {
-    #[expect(
-        clippy::disallowed_macros,
-        reason = "belongs to the OS thread, as the kernel's record"
-    )]
     mod local {
         use super::SignalStack;
         std::thread_local! {
