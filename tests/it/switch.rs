@@ -77,8 +77,8 @@ fn generator_passes_values_both_ways() {
         }
         Ok::<_, Interrupt>(value.len())
     });
-    assert_eq!(echo.send("a".into()).unwrap(), Step::Yield("<a>".into()));
-    assert_eq!(echo.send("b".into()).unwrap(), Step::Yield("<b>".into()));
+    assert!(matches!(echo.send("a".into()), Ok(Step::Yield(text)) if text == "<a>"));
+    assert!(matches!(echo.send("b".into()), Ok(Step::Yield(text)) if text == "<b>"));
     assert!(matches!(echo.send("four".into()), Ok(Step::Return(Ok(4)))));
 }
 
@@ -222,10 +222,10 @@ fn generator_refuses_to_switch_while_unwinding() {
 fn generator_panic_passes_through_nested_ones_to_the_resumer() {
     let seen = Seen::default();
     let noted = seen.clone();
-    let mut outer = Generator::new(move |y, ()| {
+    let mut outer = Generator::new(move |y, ()| -> Result<(), Interrupt> {
         let _guard = NoteDrop(noted.clone(), "outer");
         y.yield_(0)?;
-        let inner = Generator::new(move |y, ()| {
+        let inner = Generator::new(move |y, ()| -> Result<(), Interrupt> {
             let _guard = NoteDrop(noted, "inner");
             y.yield_(1)?;
             panic!("inner boom")
