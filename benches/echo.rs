@@ -56,7 +56,7 @@ fn compare() {
 fn measure(name: &str, connections: usize, bytes: usize, seconds: f64) -> (f64, f64) {
     let server = start(name);
     let load = Load {
-        addresses: vec![server.address],
+        address: server.address.into(),
         connections: connections.try_into().expect("not zero"),
         message_bytes: bytes,
         duration: Duration::from_secs_f64(seconds),

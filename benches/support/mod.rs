@@ -82,7 +82,10 @@ pub(crate) fn is_quick() -> bool {
 /// Tells whether a peer is installed, loudly if not.
 pub(crate) fn has(peer: &str) -> bool {
     let mut command = Command::new(peer);
-    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let found = command.status().is_ok();
     if !found {
         println!("SKIPPED: {peer} is not installed");

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -12,8 +11,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::error::{Error, Result};
-use crate::net::TcpStream;
-use crate::runtime::deadline::timeout;
+use crate::net::{Address, Stream, TcpStream};
+use crate::runtime::deadline::Deadline;
 use crate::runtime::greenlet::Greenlet;
 use crate::runtime::spawn::Builder;
 
@@ -24,8 +23,8 @@ use crate::runtime::spawn::Builder;
 /// number of connections.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The server's addresses; each connection takes the first that answers.
-    pub addresses: Vec<SocketAddr>,
+    /// The server. A name is looked up once.
+    pub address: Address,
     /// Connections at once.
     pub connections: NonZeroUsize,
     /// The size of a message in bytes; at least one is sent.
@@ -73,19 +72,23 @@ impl Measured {
 impl Load {
     /// Runs it to its end.
     ///
-    /// A failed connection is counted and not replaced.
+    /// The first connection shows whether there is a server, and which of its addresses
+    /// answers; the others follow it. One that fails later is counted and not replaced.
     ///
     /// # Switching
     /// May switch to other greenlets; blocks an OS thread.
     ///
     /// # Errors
-    /// The caller was killed or timed out; no greenlet can be spawned. What happens to a
-    /// single connection is in [`Measured::errors`].
+    /// The server cannot be reached; no greenlet can be spawned; the caller was killed or
+    /// timed out. What happens to one connection of many is in [`Measured::errors`].
     pub fn run(&self) -> Result<Measured> {
         let mut sum = Sum::new();
-        let connecting: Vec<_> =
-            (0..self.connections.get()).map(|n| self.spawn_connect(n)).collect::<Result<_>>()?;
-        let mut streams = Vec::with_capacity(connecting.len());
+        let first = TcpStream::connect_deadline(&self.address, Deadline::from(self.limit))?;
+        let peer = first.peer_addr()?;
+        let connecting: Vec<_> = (1..self.connections.get())
+            .map(|n| self.spawn_connect(n, peer))
+            .collect::<Result<_>>()?;
+        let mut streams = vec![first];
         for greenlet in connecting {
             match greenlet.join().map_err(Error::message)? {
                 Ok(stream) => streams.push(stream),
@@ -100,26 +103,24 @@ impl Load {
             .map(|(n, stream)| self.spawn_exchange(n, stream, start + self.duration))
             .collect::<Result<_>>()?;
         for greenlet in exchanging {
-            sum.add(&greenlet.join().map_err(Error::message)?, self.message_bytes);
+            sum.add(
+                &greenlet.join().map_err(Error::message)?,
+                self.message_bytes.max(1),
+            );
         }
         sum.measured.elapsed = start.elapsed();
         Ok(sum.measured)
     }
 
-    fn spawn_connect(&self, n: usize) -> Result<Greenlet<Result<TcpStream>>> {
-        let (addresses, limit) = (self.addresses.clone(), self.limit);
+    fn spawn_connect(&self, n: usize, peer: SocketAddr) -> Result<Greenlet<Result<TcpStream>>> {
+        let limit = self.limit;
         let greenlet = Builder::new()
             .name(format!("load-connect-{n}"))
-            .try_spawn(move || within(limit, || TcpStream::connect(&addresses[..])));
+            .try_spawn(move || TcpStream::connect_deadline(peer, Deadline::from(limit)));
         Ok(greenlet?)
     }
 
-    fn spawn_exchange(
-        &self,
-        n: usize,
-        stream: TcpStream,
-        end: Instant,
-    ) -> Result<Greenlet<Part>> {
+    fn spawn_exchange(&self, n: usize, stream: TcpStream, end: Instant) -> Result<Greenlet<Part>> {
         let (bytes, limit) = (self.message_bytes.max(1), self.limit);
         let greenlet = Builder::new()
             .name(format!("load-{n}"))
@@ -134,11 +135,19 @@ struct Part {
     error: Option<Error>,
 }
 
-fn exchange(mut stream: TcpStream, pattern: &mut Pattern, limit: Option<Duration>, end: Instant) -> Part {
-    let mut part = Part { latency: histogram(), error: None };
+fn exchange(
+    mut stream: TcpStream,
+    pattern: &mut Pattern,
+    limit: Option<Duration>,
+    end: Instant,
+) -> Part {
+    let mut part = Part {
+        latency: histogram(),
+        error: None,
+    };
     let mut begun = Instant::now();
     while begun < end {
-        if let Err(error) = within(limit, || pattern.echo(&mut stream)) {
+        if let Err(error) = pattern.echo(&mut stream, Deadline::from(limit)) {
             part.error = Some(error);
             break;
         }
@@ -148,13 +157,6 @@ fn exchange(mut stream: TcpStream, pattern: &mut Pattern, limit: Option<Duration
         begun = now;
     }
     part
-}
-
-fn within<T>(limit: Option<Duration>, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    match limit {
-        Some(limit) => timeout(limit, f),
-        None => f(),
-    }
 }
 
 /// The messages of one connection: no two of them, on any connection, are the same, so
@@ -169,20 +171,26 @@ impl Pattern {
     fn new(connection: usize, bytes: usize) -> Self {
         // Any sequence with a long period that is not the same everywhere.
         let start = (connection as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let sent = (0..bytes as u64).map(|i| (start.wrapping_add(i * 167) >> 3) as u8).collect();
-        Self { sent, received: vec![0; bytes.min(WINDOW_BYTES)], stamp: start }
+        let sent = (0..bytes as u64)
+            .map(|i| (start.wrapping_add(i * 167) >> 3) as u8)
+            .collect();
+        Self {
+            sent,
+            received: vec![0; bytes.min(WINDOW_BYTES)],
+            stamp: start,
+        }
     }
 
-    /// Sends the next message and checks that it comes back.
-    fn echo(&mut self, stream: &mut TcpStream) -> Result<()> {
+    /// Sends the next message and checks that it comes back before `limit`.
+    fn echo(&mut self, stream: &mut TcpStream, limit: Deadline) -> Result<()> {
         self.stamp = self.stamp.wrapping_add(1);
         let stamp = self.stamp.to_le_bytes();
         let stamped = stamp.len().min(self.sent.len());
         self.sent[..stamped].copy_from_slice(&stamp[..stamped]);
         for window in self.sent.chunks(WINDOW_BYTES) {
-            stream.write_all(window)?;
+            stream.write_all_deadline(window, limit)?;
             let answer = &mut self.received[..window.len()];
-            stream.read_exact(answer)?;
+            stream.read_exact_deadline(answer, limit)?;
             if answer != window {
                 return Err(Error::message("the answer differs from what was sent"));
             }
@@ -214,7 +222,9 @@ impl Sum {
         self.measured.bytes += messages * message_bytes as u64;
         for step in part.latency.iter_recorded() {
             let count = step.count_at_value().into();
-            self.measured.latency.saturating_record_n(step.value_iterated_to(), count);
+            self.measured
+                .latency
+                .saturating_record_n(step.value_iterated_to(), count);
         }
         if let Some(error) = &part.error {
             self.count_error(error);
@@ -228,7 +238,9 @@ impl Sum {
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("messages", &self.latency.len()).finish_non_exhaustive()
+        f.debug_struct("Part")
+            .field("messages", &self.latency.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with defaults and units.
 
 use super::units::{self, Limit};
+use crate::net::Address;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ pub(crate) struct EchoArgs {
     /// Address to listen on, HOST:PORT or tcp://HOST:PORT; port 0 lets the system choose,
     /// an empty host means every address; may be given more than once
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7788")]
-    pub(crate) listen: Vec<String>,
+    pub(crate) listen: Vec<Address>,
 
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
@@ -144,7 +145,7 @@ pub(crate) struct EchoArgs {
 pub(crate) struct LoadArgs {
     /// The echo server, HOST:PORT or tcp://HOST:PORT
     #[arg(value_name = "ADDR")]
-    pub(crate) address: String,
+    pub(crate) address: Address,
 
     /// Connections at once
     #[arg(short = 'c', long, value_name = "N", default_value = "64")]

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 /// Succeeds only if every connection stood to the end.
 pub(crate) fn run(args: &LoadArgs) -> Outcome {
     super::start_runtime(args.workers)?;
-    let (target, duration) = (args.address.clone(), args.duration);
-    let (connections, message_bytes, limit) = (args.connections, args.size, args.timeout.0);
-    let measured = crate::run(move || {
-        let addresses = super::address::resolve(&target)?;
-        Load { addresses, connections, message_bytes, duration, limit }.run().map_err(Failure::from)
-    })?;
+    let load = Load {
+        address: args.address.clone(),
+        connections: args.connections,
+        message_bytes: args.size,
+        duration: args.duration,
+        limit: args.timeout.0,
+    };
+    let measured = crate::run(move || load.run())?;
     if args.json {
         out::line(as_json(&measured))?;
     } else {
@@ -48,10 +50,20 @@ fn as_text(measured: &Measured) -> Vec<String> {
             show_bytes(measured.bytes)
         ),
         format!("rate         {}/s", show_count(measured.rate() as u64)),
-        format!("latency      p50 {}, p99 {}, p99.9 {}", at(50.0), at(99.0), at(99.9)),
+        format!(
+            "latency      p50 {}, p99 {}, p99.9 {}",
+            at(50.0),
+            at(99.0),
+            at(99.9)
+        ),
         format!("errors       {}", show_count(measured.error_count())),
     ];
-    lines.extend(measured.errors.iter().map(|(error, count)| format!("  {count} x {error}")));
+    lines.extend(
+        measured
+            .errors
+            .iter()
+            .map(|(error, count)| format!("  {count} x {error}")),
+    );
     lines
 }
 

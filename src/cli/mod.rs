@@ -5,7 +5,6 @@
 //! Every failure is one line `error: …` on standard error. Exit codes: 0 all went well,
 //! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
 
-mod address;
 mod args;
 mod demo;
 // mod get;

@@ -50,20 +50,12 @@ pub(crate) fn install() {
 /// Puts the handler in front again after somebody else installed one.
 ///
 /// The action to chain to stays the one that the first installation found.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for runtime/, after the engine's start")
-)]
 pub(crate) fn reinstall() {
     install();
     SIGNALS.iter().for_each(|signal| put_in_front(*signal));
 }
 
 /// Adds a description of stacks that this floor does not know. The first one stays.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for runtime/, which has other stacks")
-)]
 pub(crate) fn set_reporter(reporter: Reporter) {
     let _ = REPORTER.set(reporter);
 }
@@ -74,10 +66,6 @@ pub(crate) fn set_reporter(reporter: Reporter) {
 /// has none, and a handler cannot run on the stack that just overflowed.
 #[inline(never)] // thread-local access stays in a leaf: callers may move between threads
 pub(super) fn ensure_signal_stack() {
-    #[expect(
-        clippy::disallowed_macros,
-        reason = "belongs to the OS thread, as the kernel's record"
-    )]
     mod local {
         use super::SignalStack;
         std::thread_local! {

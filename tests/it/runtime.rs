@@ -371,11 +371,10 @@ fn a_sleeping_drop_during_a_panic_returns_at_once() {
                 panic!("with a sleeping destructor");
             });
             let good = spawn(|| {
-                let seen = (0..50).any(|_| {
+                (0..50).any(|_| {
                     yield_now().unwrap();
                     std::thread::panicking()
-                });
-                seen
+                })
             });
             assert!(bad.join().unwrap_err().is_panic());
             assert!(!good.join().unwrap(), "another greenlet saw the panic");
@@ -455,7 +454,7 @@ fn overflow_is_said_and_ends_the_process() {
     let message = "overflowed its 256 KiB stack; give it more with Builder::stack_bytes";
     let line = output.text.lines().find(|line| line.contains(message));
     let line = line.unwrap_or_else(|| panic!("no message in {}", output.text));
-    assert!(line.starts_with("greenlet \"deep\" (#"), "{line}");
+    assert!(line.contains("greenlet \"deep\" (#"), "{line}");
 }
 
 #[test]
