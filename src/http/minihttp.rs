@@ -135,6 +135,38 @@ impl HttpService for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+
+    /// Sends `request` and returns what came until the answer's end.
+    #[expect(clippy::disallowed_methods, reason = "the test is a plain thread")]
+    fn ask(address: SocketAddr, request: &str, answer_end: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut buffer) = (String::new(), [0; 1024]);
+        while !answer.ends_with(answer_end) {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "ended after {answer:?}");
+            answer.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        answer
+    }
+
+    #[test]
+    fn files_are_served_and_the_rest_is_refused() {
+        let address = crate::run(|| Origin::new().file("/a", "whole").start()).unwrap();
+        let get = |path: &str, end: &str| {
+            ask(
+                address,
+                &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"),
+                end,
+            )
+        };
+        let answer = get("/a", "\r\n\r\nwhole");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Content-Length: 5\r\n"));
+        assert!(get("/b", "no such file\n").starts_with("HTTP/1.1 404"));
+        let head = ask(address, "HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 405") && head.contains("Allow: GET"));
+    }
 
     #[test]
     fn reserved_port_lets_the_engine_in_and_keeps_others_out() {
