@@ -50,12 +50,12 @@ fn report(name: &str, ours: f64, floor: &str, theirs: f64) {
 fn yields(count: u32) {
     let floor = in_may(move || {
         each(count, || {
-            (0..count).for_each(|_| may::coroutine::yield_now())
+            (0..count).for_each(|_| may::coroutine::yield_now());
         })
     });
     let ours = greenloop::run(move || {
         each(count, || {
-            (0..count).for_each(|_| yield_now().expect("nobody kills it"))
+            (0..count).for_each(|_| yield_now().expect("nobody kills it"));
         })
     });
     report("yield_now", ours, "may yield_now", floor);

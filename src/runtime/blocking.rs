@@ -4,11 +4,6 @@
 //! bounded queue, whose full end makes callers wait. Names are resolved on a lane of their
 //! own, so that slow lookups and slow user jobs do not hold each other up.
 
-#![expect(
-    clippy::disallowed_macros,
-    reason = "a lane's thread marks itself; no greenlet ever runs on it"
-)]
-
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -49,6 +44,7 @@ const QUEUE_MAX: usize = 1024;
 /// An idle thread leaves after this time (gevent's default).
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
+// A lane's thread marks itself; no greenlet ever runs on it.
 thread_local! {
     static ON_LANE: Cell<bool> = const { Cell::new(false) };
 }
@@ -182,12 +178,10 @@ impl Lane {
             }
             state.idle += 1;
             let waited = self.changed.wait_timeout(state, IDLE_MAX);
-            let timed_out;
-            (state, timed_out) = match waited.unwrap_or_else(|e| e.into_inner()) {
-                (state, timeout) => (state, timeout.timed_out()),
-            };
+            let (woken, timeout) = waited.unwrap_or_else(|e| e.into_inner());
+            state = woken;
             state.idle -= 1;
-            if timed_out && state.queue.is_empty() {
+            if timeout.timed_out() && state.queue.is_empty() {
                 state.threads -= 1;
                 return;
             }

@@ -131,6 +131,7 @@ impl Config {
             stack_bytes,
             max_greenlets,
         });
+        overflow::prepare();
         spawn::start_services(self.workers)?;
         // After the first coroutine: the engine installs a handler of its own with it.
         overflow::install();

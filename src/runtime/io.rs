@@ -276,6 +276,10 @@ impl<T: Descriptor> std::fmt::Debug for Source<T> {
 }
 
 /// Unregisters, then closes.
+#[expect(
+    clippy::boxed_local,
+    reason = "it stays boxed until nobody looks at it any more"
+)]
 fn close<T: Descriptor>(registered: Box<CoIo<T>>) {
     drop((*registered).into_inner());
 }

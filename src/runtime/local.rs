@@ -51,6 +51,9 @@ impl<T: Send + 'static> LocalKey<T> {
     ///
     /// # Switching
     /// Only where `f` does, which it may.
+    ///
+    /// # Panics
+    /// Only if `f` or the value's own initialisation does.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         let key = std::ptr::from_ref(self).addr();
         let value = with_local(|local| local.get(key)).unwrap_or_else(|| {

@@ -18,7 +18,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use may::sync::Blocker;
@@ -77,6 +77,11 @@ impl Seat {
             // Without a limit and with cancellation ignored there is nothing it could
             // report; a stray return is caught by the caller's loop.
             let _ = place.blocker.park(None);
+            // The engine takes a token by a load and a plain store. A waker that comes
+            // between the two finds the token still there and leaves none, so what it
+            // made true must be seen by the caller's next look: the look may not be done
+            // before the store is visible, which only a full fence forbids.
+            fence(Ordering::SeqCst);
         }
     }
 

@@ -14,8 +14,10 @@ use crate::util::{escape, lock};
 /// Enough that spawns on all cores rarely meet.
 const SHARDS: usize = 16;
 
-static ALIVE: [Mutex<Option<HashMap<u64, Arc<Task>>>>; SHARDS] =
-    [const { Mutex::new(None) }; SHARDS];
+/// `None` until the first greenlet: a map cannot be made in a constant.
+type Shard = Mutex<Option<HashMap<u64, Arc<Task>>>>;
+
+static ALIVE: [Shard; SHARDS] = [const { Mutex::new(None) }; SHARDS];
 
 pub(crate) fn add(task: &Arc<Task>) {
     lock(shard(task))
@@ -32,7 +34,7 @@ pub(crate) fn remove(task: &Task) {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
-fn shard(task: &Task) -> &'static Mutex<Option<HashMap<u64, Arc<Task>>>> {
+fn shard(task: &Task) -> &'static Shard {
     &ALIVE[task.id as usize % SHARDS]
 }
 

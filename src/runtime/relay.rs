@@ -78,8 +78,7 @@ fn descriptors(count: usize) -> Result<Vec<OwnedFd>> {
     }
     Ok(found
         .into_iter()
-        .map(|event| event.or_else(|| spare.pop()))
-        .flatten()
+        .filter_map(|event| event.or_else(|| spare.pop()))
         .collect())
 }
 

@@ -265,7 +265,7 @@ impl Builder {
             move || {
                 live(&task, context, admitted, || {
                     packet.fill(run(&task, delay, f))
-                })
+                });
             }
         };
         match launch(stack_bytes, None, body) {
@@ -413,7 +413,15 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
     }
 }
 
-/// Starts the parts of the runtime that are coroutines themselves.
+/// Starts the parts of the runtime that are coroutines themselves, and waits until the
+/// first coroutine has run: only then has the engine set itself up.
 pub(crate) fn start_services(workers: usize) -> Result<()> {
-    relay::start(workers)
+    relay::start(workers)?;
+    let (tell, told) = std::sync::mpsc::channel();
+    launch(None, None, move || {
+        // Nobody waits any more only if this function has failed.
+        let _ = tell.send(());
+    })?;
+    told.recv()
+        .map_err(|_| Error::message("the engine does not run coroutines"))
 }

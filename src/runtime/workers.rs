@@ -4,11 +4,6 @@
 //! started or went on there. The first names the culprit of an overflow or a stuck worker;
 //! the second proves that a worker has moved on (see `io`).
 
-#![expect(
-    clippy::disallowed_macros,
-    reason = "the worker's own number is the one thing that must belong to the OS thread"
-)]
-
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +18,7 @@ const WORKERS_MAX: usize = 1024;
 static WORKERS: [Worker; WORKERS_MAX] = [const { Worker::new() }; WORKERS_MAX];
 static KNOWN: AtomicUsize = AtomicUsize::new(0);
 
+// The worker's own number is the one thing that must belong to the OS thread.
 thread_local! {
     static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
 }

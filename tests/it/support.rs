@@ -64,7 +64,7 @@ pub(crate) struct ChildOutput {
     pub(crate) text: String,
 }
 
-/// Whether this process is a child that runs one test.
+/// The variable `name` that makes this process a child that runs one test.
 pub(crate) fn child_var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
