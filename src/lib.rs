@@ -49,6 +49,7 @@ pub(crate) mod error;
 pub mod http;
 pub mod net;
 pub(crate) mod runtime;
+pub mod server;
 pub mod switch;
 pub mod sync;
 pub(crate) mod util;

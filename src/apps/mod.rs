@@ -6,5 +6,6 @@
 
 pub mod demo_gevent;
 pub mod demo_switch;
+pub mod echo;
 #[cfg(feature = "cli")]
 pub mod load;
