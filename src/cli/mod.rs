@@ -11,7 +11,7 @@ mod demo;
 mod load;
 mod out;
 // mod progress;
-// mod serve;
+mod serve;
 // mod tour;
 mod units;
 
@@ -88,10 +88,8 @@ fn dispatch(command: Command) -> Outcome {
         //         Command::Tour => tour::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
         _ => todo!(),
-        //         Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
-        //         Command::Load(args) => load::run(&args),
-        //         Command::Get(args) => get::run(&args),
     }
 }
 
