@@ -44,8 +44,10 @@
 
 pub mod apps;
 pub(crate) mod error;
+pub mod net;
 pub(crate) mod runtime;
 pub mod switch;
+pub mod sync;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};
