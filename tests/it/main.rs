@@ -10,5 +10,6 @@
 
 mod support;
 
+mod fair;
 mod runtime;
 mod switch;
