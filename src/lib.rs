@@ -46,6 +46,7 @@ pub mod apps;
 pub(crate) mod error;
 pub mod net;
 pub(crate) mod runtime;
+pub mod server;
 pub mod switch;
 pub mod sync;
 pub(crate) mod util;
