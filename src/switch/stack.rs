@@ -56,6 +56,8 @@ pub(super) struct PooledStack {
     /// `None` only inside `drop`.
     mapped: Option<Mapped>,
     stack_bytes: usize,
+    /// `mapped`'s, at hand for every resume.
+    base: StackPointer,
 }
 
 /// What the pool holds of one stack size.
@@ -108,13 +110,10 @@ impl PooledStack {
         };
         mapped.slot.set_label(kind, name);
         Ok(Self {
+            base: mapped.memory.base(),
             mapped: Some(mapped),
             stack_bytes,
         })
-    }
-
-    fn memory(&self) -> &DefaultStack {
-        &self.mapped.as_ref().expect("only `drop` takes it").memory
     }
 }
 
@@ -135,12 +134,16 @@ impl Drop for PooledStack {
 unsafe impl Stack for PooledStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.memory().base()
+        self.base
     }
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        self.memory().limit()
+        self.mapped
+            .as_ref()
+            .expect("only `drop` takes it")
+            .memory
+            .limit()
     }
 }
 
