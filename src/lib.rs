@@ -3,7 +3,7 @@
 pub mod apps;
 mod error;
 pub mod switch;
-#[expect(dead_code, reason = "used by the floors above")]
+#[allow(dead_code, reason = "used by the floors above")]
 mod util;
 
 pub use error::{Error, Result, TimeoutId};

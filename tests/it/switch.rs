@@ -763,11 +763,11 @@ fn recurse(depth: u64) -> u64 {
 /// Runs one test of this binary again, as a child; returns its last line on stderr and
 /// the signal that ended it.
 fn run_as_child(test: &str) -> (String, Option<i32>) {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().expect("a running test has a binary"))
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, "1")
         .output()
-        .unwrap();
+        .expect("the binary runs again");
     let stderr = String::from_utf8_lossy(&output.stderr);
     (
         stderr.lines().last().unwrap_or_default().to_owned(),
