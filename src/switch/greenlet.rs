@@ -39,12 +39,12 @@ use crate::error::Result as CrateResult;
 /// ```
 /// use std::cell::{OnceCell, RefCell};
 /// use std::rc::Rc;
-/// use greenloop::switch::Hub;
+/// use greenloop::switch::{Greenlet, Hub};
 ///
 /// let seen = Rc::new(RefCell::new(Vec::new()));
 /// let (seen1, seen2) = (seen.clone(), seen.clone());
 /// Hub::new().run(|main| {
-///     let partner = Rc::new(OnceCell::new());
+///     let partner = Rc::new(OnceCell::<Greenlet<()>>::new());
 ///     let test1_later = partner.clone();
 ///     let test2 = main.spawn(move |here, ()| {
 ///         seen2.borrow_mut().push(56);

@@ -65,12 +65,13 @@ pub(super) struct PooledStack {
 /// # Examples
 ///
 /// ```
-/// use greenloop::switch::{Builder, PoolStats, pool_stats};
+/// use greenloop::switch::{Builder, pool_stats};
 ///
 /// let make = || Builder::new().stack_bytes(80 * 1024).generator::<(), (), (), _>(|_, ()| ());
 /// drop(make()); // the first one maps a stack
 /// drop(make()); // the second one finds it idle
-/// assert_eq!(pool_stats(80 * 1024), PoolStats { mapped_total: 1, idle: 1 });
+/// let stats = pool_stats(80 * 1024);
+/// assert_eq!((stats.mapped_total, stats.idle), (1, 1));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
