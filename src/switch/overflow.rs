@@ -44,6 +44,7 @@ const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// Installs the handler, the first time it is called.
 pub(crate) fn install() {
     static ONCE: std::sync::Once = std::sync::Once::new();
+    stack::guard_bytes(); // the handler must not be the first to ask the system
     ONCE.call_once(|| SIGNALS.iter().for_each(|signal| put_in_front(*signal)));
 }
 

@@ -201,8 +201,7 @@ fn rounded(stack_bytes: usize) -> usize {
 
 /// The guard is one page.
 ///
-/// Signal-safe: `install` and with it the first stack come after the first call, which
-/// fills the cell.
+/// Signal-safe: installing the handler fills the cell.
 pub(super) fn guard_bytes() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
     *PAGE.get_or_init(|| {
