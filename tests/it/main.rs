@@ -10,4 +10,9 @@
 
 mod support;
 
+mod fair;
+
 mod runtime;
+
+mod switch;
+mod sync;
