@@ -13,6 +13,7 @@ mod support;
 mod fair;
 
 mod runtime;
+mod server;
 
 mod switch;
 mod sync;
