@@ -11,5 +11,9 @@
 mod support;
 
 mod fair;
+
 mod runtime;
+mod server;
+
 mod switch;
+mod sync;
