@@ -10,5 +10,10 @@
 
 mod support;
 
+mod fair;
+
 mod runtime;
+mod server;
+
 mod switch;
+mod sync;
