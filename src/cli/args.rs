@@ -207,34 +207,48 @@ pub(crate) struct GetArgs {
     )]
     pub(crate) jobs: NonZeroUsize,
 
-    /// Downloads at once from one host
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "8",
-        visible_alias = "max-per-host"
-    )]
-    pub(crate) per_host: NonZeroUsize,
+    /// Downloads at once from one host [default: as many as --jobs]
+    #[arg(long, value_name = "N", visible_alias = "max-per-host")]
+    pub(crate) per_host: Option<NonZeroUsize>,
 
     /// Retries after a failure that may pass
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) retries: u32,
 
     /// Give up a try when nothing arrives for so long; 0 never does
-    #[arg(short, long, value_name = "DURATION", default_value = "60s", value_parser = units::limit)]
+    #[arg(short, long, value_name = "DURATION", default_value = "30s", value_parser = units::limit)]
     pub(crate) timeout: Limit,
 
     /// Give up a try when no connection stands after so long; 0 never does
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::limit)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::limit)]
     pub(crate) connect_timeout: Limit,
 
     /// Give up a URL after so long, retries included; 0 never does
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::limit)]
     pub(crate) max_time: Limit,
 
+    /// What to do where a file of the name is there already
+    #[arg(long, value_enum, value_name = "HOW", default_value = "number")]
+    pub(crate) existing: ExistingArg,
+
+    /// Do not flush each file to the disk: faster with many small files, less safe in a power
+    /// cut
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+
     /// Print one JSON object per URL and one for all, instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExistingArg {
+    /// Save beside it: photo.1.jpg
+    Number,
+    /// Replace it when the new one is whole
+    Overwrite,
+    /// Leave it and count the URL as done
+    Skip,
 }
 
 #[cfg(test)]
