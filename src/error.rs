@@ -43,7 +43,10 @@ struct Inner {
 /// What happened; private, so that kinds can be added.
 pub(crate) enum ErrorKind {
     /// A limit passed: the call's own one, or that of the `Timeout` named by `owner`.
-    Elapsed { owner: Option<TimeoutId>, limit: Option<Duration> },
+    Elapsed {
+        owner: Option<TimeoutId>,
+        limit: Option<Duration>,
+    },
     /// The greenlet was killed.
     Cancelled,
     /// A blocking call was made while the greenlet unwinds from a panic.
@@ -62,7 +65,10 @@ pub(crate) enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self(Box::new(Inner { kind, context: Vec::new() }))
+        Self(Box::new(Inner {
+            kind,
+            context: Vec::new(),
+        }))
     }
 
     /// An error that consists of its text.
@@ -182,7 +188,9 @@ impl fmt::Display for Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Elapsed { limit: Some(limit), .. } => write!(f, "timed out after {limit:?}"),
+            Self::Elapsed {
+                limit: Some(limit), ..
+            } => write!(f, "timed out after {limit:?}"),
             Self::Elapsed { limit: None, .. } => f.write_str("timed out"),
             Self::Cancelled => f.write_str("greenlet was killed"),
             Self::Unwinding => f.write_str("blocking call during a panic"),
@@ -235,7 +243,10 @@ impl From<io::Error> for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match *error.0 {
-            Inner { kind: ErrorKind::Io(e), context } if context.is_empty() => e,
+            Inner {
+                kind: ErrorKind::Io(e),
+                context,
+            } if context.is_empty() => e,
             inner => {
                 let error = Error(Box::new(inner));
                 Self::new(error.io_kind(), error)
@@ -257,7 +268,10 @@ mod tests {
     #[test]
     fn io_errors_convert_both_ways_without_nesting() {
         let id = TimeoutId(7);
-        let ours = Error::new(ErrorKind::Elapsed { owner: Some(id), limit: None });
+        let ours = Error::new(ErrorKind::Elapsed {
+            owner: Some(id),
+            limit: None,
+        });
         let io: io::Error = ours.context("reading").into();
         assert_eq!(io.kind(), io::ErrorKind::TimedOut);
         let back = Error::from(io);

@@ -1,1 +1,63 @@
+//! gevent for Rust: plain blocking-style code on stackful green threads, thousands at
+//! once, on every core.
+//!
+//! A *greenlet* is started with [`spawn`], costs a few KiB, and is written like a thread:
+//! it calls functions that wait, and while it waits, others run on the same OS threads.
+//! There is no `async`, no colour of functions, no callback.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! let total: u32 = greenloop::run(|| {
+//!     let parts: Vec<_> = (1..=1000)
+//!         .map(|n| {
+//!             greenloop::spawn(move || {
+//!                 greenloop::sleep(Duration::from_millis(10)).unwrap();
+//!                 n
+//!             })
+//!         })
+//!         .collect();
+//!     parts.into_iter().map(|part| part.join().unwrap()).sum()
+//! });
+//! assert_eq!(total, 500_500);
+//! ```
+//!
+//! # The rules of waiting
+//!
+//! - A call that may switch to other greenlets says so in its documentation, under
+//!   *Switching*; no other call switches.
+//! - A kill ([`Handle::kill`]) and a limit ([`Timeout`]) are errors from such calls, never
+//!   panics. After a kill every further one fails at once, outside [`shield`].
+//! - Hold no guard across a call that may switch: no `MutexGuard` of std, no borrow out of
+//!   a `thread_local!`. Greenlets move between OS threads, and the compiler does not check
+//!   it.
+//! - During a panic nothing waits: blocking calls in destructors fail at once.
+//! - A call that blocks the OS thread (files, C libraries) blocks every greenlet of its
+//!   worker: wrap it in [`blocking`].
 
+// The lint does not see attributes below the crate (clippy 1.95); `tests/tidy.rs` names
+// the files that may use the macro.
+#![expect(
+    clippy::disallowed_macros,
+    reason = "leaf functions of three files, see there"
+)]
+
+pub mod apps;
+pub(crate) mod error;
+pub(crate) mod runtime;
+pub mod switch;
+pub(crate) mod util;
+
+pub use error::{Error, Result, TimeoutId};
+pub use runtime::blocking::blocking;
+pub use runtime::bridge::block_on;
+pub use runtime::config::Config;
+pub use runtime::deadline::{Deadline, Timeout, timeout, timeout_or};
+pub use runtime::greenlet::{Exit, Greenlet, Handle, JoinError, LinkId, current_handle as current};
+pub use runtime::kill::{is_killed, shield};
+pub use runtime::local::{Inherited, LocalKey};
+pub use runtime::registry::{Snapshot, dump_json, dump_text, greenlets};
+pub use runtime::run::run;
+pub use runtime::signal;
+pub use runtime::sleep::{sleep, sleep_until, yield_now};
+pub use runtime::spawn::{Builder, SpawnError, spawn, spawn_later, try_spawn};

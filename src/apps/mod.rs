@@ -1,0 +1,7 @@
+//! Small programs over the floors below, as functions that the command, the examples and
+//! the tests call alike.
+//!
+//! Here: what a program does. Not here: argument parsing, standard output, exit codes
+//! (`cli/`), and anything two programs share (that belongs on a lower floor).
+
+pub mod demo_switch;

@@ -1,0 +1,208 @@
+//! Settings of the engine, and its one start.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::{overflow, panic, signal, spawn};
+use crate::util::lock;
+
+/// How the runtime is set up. It is started once for the whole process: by
+/// [`Config::start`], or with the defaults by the first call that needs it.
+///
+/// # Examples
+///
+/// ```
+/// greenloop::Config::new().workers(2).start()?;
+/// assert!(greenloop::Config::new().start().is_err(), "it is already started");
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.config` and the `GEVENT_*` variables.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Config {
+    workers: usize,
+    stack_bytes: usize,
+    max_greenlets: Option<usize>,
+    pool_capacity: usize,
+    dump_on_sigquit: bool,
+}
+
+/// What [`Config::start`] settled.
+#[derive(Debug)]
+struct Started {
+    workers: usize,
+    stack_bytes: usize,
+    max_greenlets: usize,
+}
+
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            stack_bytes: STACK_BYTES_DEFAULT,
+            max_greenlets: None,
+            pool_capacity: POOL_CAPACITY_DEFAULT,
+            dump_on_sigquit: true,
+        }
+    }
+
+    /// The number of OS threads that run greenlets. Default: one per available core; at
+    /// least 1.
+    ///
+    /// With one worker only one greenlet runs at a time and their order is deterministic,
+    /// as under gevent.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// The stack of a greenlet, in bytes, rounded up to whole pages. Default: 256 KiB.
+    ///
+    /// It is address space, not memory: a parked greenlet uses the pages it has touched,
+    /// about 8 KiB. A greenlet that runs over it ends the process with a message that
+    /// names it.
+    pub fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// How many greenlets may be alive. Default: what the kernel's `vm.max_map_count`
+    /// allows (two memory maps a stack), less a margin: some 31,000 on a stock Linux.
+    ///
+    /// At the limit [`try_spawn`](crate::try_spawn) gives an error, [`spawn`](crate::spawn)
+    /// panics, and servers stop accepting.
+    pub fn max_greenlets(mut self, count: usize) -> Self {
+        self.max_greenlets = Some(count);
+        self
+    }
+
+    /// How many stacks are made ahead and kept for the next greenlets. Default: 256.
+    ///
+    /// A spawn beyond it costs an `mmap` and a `munmap`, some 10 µs.
+    pub fn pool_capacity(mut self, count: usize) -> Self {
+        self.pool_capacity = count.max(1);
+        self
+    }
+
+    /// Whether SIGQUIT (Ctrl-\\) writes all greenlets to standard error. Default: yes.
+    pub fn dump_on_sigquit(mut self, dump: bool) -> Self {
+        self.dump_on_sigquit = dump;
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// It is started already, or the system refuses a descriptor or a thread.
+    pub fn start(self) -> Result<()> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _starting = lock(&STARTING);
+        if is_started() {
+            return Err(Error::message(
+                "the runtime is already started; Config::start comes first",
+            ));
+        }
+        let stack_bytes = round_stack(self.stack_bytes);
+        may::config()
+            .set_workers(self.workers)
+            .set_stack_size(words(stack_bytes))
+            .set_pool_capacity(self.pool_capacity)
+            // Pinning made an echo over one connection five times slower.
+            .set_worker_pin(false);
+        let max_greenlets = self
+            .max_greenlets
+            .unwrap_or_else(|| admissible(self.pool_capacity));
+        let _ = STARTED.set(Started {
+            workers: self.workers,
+            stack_bytes,
+            max_greenlets,
+        });
+        overflow::prepare();
+        spawn::start_services(self.workers)?;
+        // After the first coroutine: the engine installs a handler of its own with it.
+        overflow::install();
+        panic::install();
+        if self.dump_on_sigquit {
+            signal::dump_on_sigquit()?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn is_started() -> bool {
+    STARTED.get().is_some()
+}
+
+/// The number of workers, 0 before the start.
+pub(crate) fn workers() -> usize {
+    STARTED.get().map_or(0, |s| s.workers)
+}
+
+pub(crate) fn stack_bytes() -> usize {
+    STARTED.get().map_or(STACK_BYTES_DEFAULT, |s| s.stack_bytes)
+}
+
+pub(crate) fn max_greenlets() -> usize {
+    STARTED.get().map_or(0, |s| s.max_greenlets)
+}
+
+/// Rounds a stack up to whole pages, and to what the smallest greenlet needs.
+pub(crate) fn round_stack(bytes: usize) -> usize {
+    bytes.max(STACK_BYTES_MIN).next_multiple_of(PAGE_BYTES)
+}
+
+/// The engine counts in machine words. An odd count would switch it to a mode that
+/// measures stacks and prints; whole pages are even.
+pub(crate) fn words(bytes: usize) -> usize {
+    bytes / size_of::<usize>()
+}
+
+/// The error at the limit.
+pub(crate) fn limit_error(limit: usize) -> Error {
+    Error::new(ErrorKind::Limit(format!(
+        "{limit} greenlets are alive, the most that Config::max_greenlets allows; each stack \
+         takes two memory maps, so for more raise it together with the sysctl vm.max_map_count"
+    )))
+}
+
+/// How many stacks the kernel's limit on memory maps leaves room for.
+fn admissible(pool_capacity: usize) -> usize {
+    static CACHED: AtomicUsize = AtomicUsize::new(0);
+    if CACHED.load(Ordering::Relaxed) == 0 {
+        let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(MAP_COUNT_STOCK);
+        CACHED.store(maps, Ordering::Relaxed);
+    }
+    let maps = CACHED.load(Ordering::Relaxed);
+    (maps / 2)
+        .saturating_sub(STACKS_MARGIN + pool_capacity)
+        .max(64)
+}
+
+/// Enough for a debug build with TLS or HTTP on it; 32 KiB is not.
+const STACK_BYTES_DEFAULT: usize = 256 * 1024;
+/// A panic's message and backtrace need about this much in a debug build.
+const STACK_BYTES_MIN: usize = 32 * 1024;
+const PAGE_BYTES: usize = 4096;
+/// Small enough that the start stays under 5 ms (each costs an `mmap`).
+const POOL_CAPACITY_DEFAULT: usize = 256;
+/// Linux's default of `vm.max_map_count`.
+const MAP_COUNT_STOCK: usize = 65_530;
+/// Left for the program, its libraries, OS threads and the allocator: 1024 maps.
+const STACKS_MARGIN: usize = 512;

@@ -1,0 +1,479 @@
+//! Handles: how one greenlet joins, kills and watches another.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::runtime::deadline::Deadline;
+use crate::runtime::kill::shield;
+use crate::runtime::park::{Parker, WaitList, current};
+use crate::runtime::task::{Task, Wait};
+use crate::util::lock;
+
+/// A greenlet that was started and the value it will return.
+///
+/// Dropping it lets the greenlet run on. Everything but [`Greenlet::join`] is also there
+/// on its [`Handle`], which can be cloned and has no value to return.
+///
+/// # Examples
+///
+/// ```
+/// let greenlet = greenloop::spawn(|| "done");
+/// let watcher = {
+///     let handle = greenlet.handle();
+///     greenloop::spawn(move || handle.wait())
+/// };
+/// assert_eq!(greenlet.join().unwrap(), "done");
+/// watcher.join().unwrap()?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.Greenlet`.
+pub struct Greenlet<T> {
+    handle: Handle,
+    packet: Arc<Packet<T>>,
+}
+
+/// A greenlet, without the value it returns; also [`current`](crate::current).
+#[derive(Clone)]
+pub struct Handle(Arc<Task>);
+
+/// How a greenlet ended, as links see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// It returned.
+    Returned,
+    /// It was killed: before it ran, or a blocking call in it failed for that reason.
+    Killed,
+    /// It panicked, with this message.
+    Panicked(String),
+}
+
+/// Names a link, to take it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkId(u64);
+
+impl<T> Greenlet<T> {
+    pub(crate) fn new(task: Arc<Task>, packet: Arc<Packet<T>>) -> Self {
+        Self {
+            handle: Handle(task),
+            packet,
+        }
+    }
+
+    /// Waits for the end and takes the value.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the greenlet has ended.
+    ///
+    /// # Errors
+    /// [`JoinError`] says whether the greenlet panicked or was killed, or whether it was
+    /// the caller whose wait ended; then the greenlet runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bad = greenloop::spawn(|| panic!("oops")).join();
+    /// assert!(bad.unwrap_err().is_panic());
+    /// ```
+    ///
+    /// gevent: `Greenlet.get()`.
+    pub fn join(self) -> Result<T, JoinError> {
+        self.handle
+            .wait()
+            .map_err(|e| JoinError(JoinErrorKind::Wait(e)))?;
+        self.packet.take()
+    }
+
+    /// The greenlet without its value.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+/// What can be asked of a handle can be asked of the greenlet.
+impl<T> std::ops::Deref for Greenlet<T> {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+/// The current greenlet. On an OS thread, a handle that stands for the thread.
+///
+/// # Switching
+/// Never switches.
+///
+/// # Examples
+///
+/// ```
+/// let greenlet = greenloop::spawn(|| greenloop::current().id());
+/// let id = greenlet.id();
+/// assert_eq!(greenlet.join().unwrap(), id);
+/// ```
+///
+/// gevent: `gevent.getcurrent()`.
+pub fn current_handle() -> Handle {
+    Handle(current())
+}
+
+impl Handle {
+    /// Its number, which no other greenlet of this process has had or will have.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Tells whether it has ended.
+    pub fn is_ready(&self) -> bool {
+        lock(&self.0.completion.state).exit.is_some()
+    }
+
+    /// How it ended, once it has.
+    pub fn exit(&self) -> Option<Exit> {
+        lock(&self.0.completion.state).exit.clone()
+    }
+
+    /// Waits for the end. Any number of greenlets and threads may wait.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the greenlet has ended.
+    ///
+    /// # Errors
+    /// The caller was killed or timed out; or it waits for itself.
+    ///
+    /// gevent: `Greenlet.join()`.
+    pub fn wait(&self) -> Result<()> {
+        self.wait_deadline(Deadline::NEVER).map(drop)
+    }
+
+    /// Waits at most `limit` for the end; false if it is not there yet.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the greenlet has ended.
+    ///
+    /// # Errors
+    /// As [`Handle::wait`].
+    ///
+    /// gevent: `Greenlet.join(timeout=limit)`.
+    pub fn wait_timeout(&self, limit: Duration) -> Result<bool> {
+        self.wait_deadline(limit.into())
+    }
+
+    /// Waits for the end until `limit`; false if it is not there yet.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the greenlet has ended.
+    ///
+    /// # Errors
+    /// As [`Handle::wait`].
+    pub fn wait_deadline(&self, limit: Deadline) -> Result<bool> {
+        let parker = Parker::new();
+        let ticket = {
+            let mut state = lock(&self.0.completion.state);
+            if state.exit.is_some() {
+                return Ok(true);
+            }
+            if Arc::ptr_eq(&self.0, &current()) {
+                return Err(Error::message("a greenlet cannot wait for its own end"));
+            }
+            state.waiters.push(parker.unparker())
+        };
+        let waited = parker.park(Wait::Join, limit);
+        if waited.is_err() {
+            lock(&self.0.completion.state).waiters.remove(ticket);
+        }
+        match waited {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_timeout() && error.timeout_id().is_none() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the end, whatever happens to the caller: not a cancellation point.
+    pub(crate) fn wait_surely(&self) {
+        let parker = Parker::new();
+        {
+            let mut state = lock(&self.0.completion.state);
+            if state.exit.is_some() {
+                return;
+            }
+            state.waiters.push(parker.unparker());
+        }
+        parker.park_surely(Wait::Join);
+    }
+
+    /// Kills it: the blocking call it is in, and every later one, fails with an error for
+    /// which [`Error::is_cancelled`] holds, until it ends or is inside
+    /// [`shield`](crate::shield). One that has not begun never runs.
+    ///
+    /// It is a request that cannot be refused for long, not an interruption: code between
+    /// two blocking calls runs on, and destructors run as always.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// greenlet.kill();
+    /// assert!(greenlet.join().unwrap_err().is_killed());
+    /// ```
+    ///
+    /// gevent: `Greenlet.kill(block=False)`, which throws once; ours is a level.
+    pub fn kill(&self) {
+        self.0.kill();
+        self.0.wake_anywhere();
+    }
+
+    /// Kills it and waits for the end, at most `limit` if one is given; false if it has
+    /// not ended by then.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the greenlet has ended.
+    ///
+    /// # Errors
+    /// As [`Handle::wait`].
+    ///
+    /// gevent: `Greenlet.kill(timeout=limit)`.
+    pub fn kill_and_wait(&self, limit: Option<Duration>) -> Result<bool> {
+        self.kill();
+        self.wait_deadline(limit.into())
+    }
+
+    /// Wakes it so that it looks at its conditions again; what it waits for goes on.
+    pub(crate) fn nudge(&self) {
+        self.0.wake_anywhere();
+    }
+
+    /// Runs `f` when it ends, in the order of the calls; at once if it has ended.
+    ///
+    /// Links run in the greenlet that ends, after its value is there, and may wait (a kill
+    /// is not seen). A panic in one is reported and does not stop the next.
+    ///
+    /// # Switching
+    /// Never switches (where it has ended: as `f` does).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Exit;
+    ///
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let greenlet = greenloop::spawn(|| ());
+    /// greenlet.link(move |exit| tell.send(exit.clone()).unwrap());
+    /// assert_eq!(told.recv().unwrap(), Exit::Returned);
+    /// ```
+    ///
+    /// gevent: `Greenlet.link(callback)`, which spawns a greenlet for each.
+    pub fn link(&self, f: impl FnOnce(&Exit) + Send + 'static) -> LinkId {
+        let mut state = lock(&self.0.completion.state);
+        state.next_link += 1;
+        let id = state.next_link;
+        match state.exit.clone() {
+            Some(exit) if !state.running_links => {
+                drop(state);
+                f(&exit);
+            }
+            _ => state.links.push_back((id, Box::new(f))),
+        }
+        LinkId(id)
+    }
+
+    /// Takes a link back; false if it has run or is running.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// gevent: `Greenlet.unlink(callback)`.
+    pub fn unlink(&self, link: LinkId) -> bool {
+        let mut state = lock(&self.0.completion.state);
+        let before = state.links.len();
+        state.links.retain(|(id, _)| *id != link.0);
+        state.links.len() < before
+    }
+}
+
+/// A greenlet's end, shared by all who watch it.
+#[derive(Default)]
+pub(crate) struct Completion {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    exit: Option<Exit>,
+    waiters: WaitList,
+    links: VecDeque<(u64, Link)>,
+    next_link: u64,
+    running_links: bool,
+}
+
+type Link = Box<dyn FnOnce(&Exit) + Send>;
+
+/// How the body came to its end.
+pub(crate) type Outcome = Exit;
+
+impl Completion {
+    /// Tells everybody; called once, by the greenlet itself.
+    pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit) {
+        let mut waiters = {
+            let mut state = lock(&self.state);
+            state.exit = Some(exit.clone());
+            state.running_links = true;
+            std::mem::take(&mut state.waiters)
+        };
+        waiters.wake_all();
+        loop {
+            let link = {
+                let mut state = lock(&self.state);
+                let Some((_, link)) = state.links.pop_front() else {
+                    state.running_links = false;
+                    return;
+                };
+                link
+            };
+            if catch_unwind(AssertUnwindSafe(|| shield(|| link(&exit)))).is_err() {
+                log::error!("a link of greenlet {} panicked", task.title());
+            }
+        }
+    }
+}
+
+/// Where a greenlet leaves its value.
+pub(crate) struct Packet<T>(Mutex<Option<std::thread::Result<Option<T>>>>);
+
+impl<T> Default for Packet<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Packet<T> {
+    /// Stores how the body ended: a value, nothing if it was killed, or a panic.
+    pub(crate) fn fill(&self, ended: std::thread::Result<Option<T>>) -> Outcome {
+        let exit = match &ended {
+            Ok(Some(_)) => Exit::Returned,
+            Ok(None) => Exit::Killed,
+            Err(payload) => Exit::Panicked(panic_message(payload.as_ref()).to_owned()),
+        };
+        *lock(&self.0) = Some(ended);
+        exit
+    }
+
+    fn take(&self) -> Result<T, JoinError> {
+        match lock(&self.0).take() {
+            Some(Ok(Some(value))) => Ok(value),
+            Some(Err(payload)) => Err(JoinError(JoinErrorKind::Panicked(payload))),
+            Some(Ok(None)) | None => Err(JoinError(JoinErrorKind::Killed)),
+        }
+    }
+}
+
+/// The text of a panic, if it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not text")
+}
+
+/// Why [`Greenlet::join`] has no value.
+pub struct JoinError(JoinErrorKind);
+
+enum JoinErrorKind {
+    Killed,
+    Panicked(Box<dyn Any + Send>),
+    Wait(Error),
+}
+
+impl JoinError {
+    /// Tells whether the greenlet was killed.
+    pub fn is_killed(&self) -> bool {
+        matches!(self.0, JoinErrorKind::Killed)
+    }
+
+    /// Tells whether the greenlet panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, JoinErrorKind::Panicked(_))
+    }
+
+    /// Tells whether it was the caller that was killed or timed out.
+    pub fn is_wait_error(&self) -> bool {
+        matches!(self.0, JoinErrorKind::Wait(_))
+    }
+
+    /// The panic's payload, for `std::panic::resume_unwind`.
+    ///
+    /// # Errors
+    /// The error itself if the greenlet did not panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self.0 {
+            JoinErrorKind::Panicked(payload) => Ok(payload),
+            other => Err(Self(other)),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            JoinErrorKind::Killed => f.write_str("greenlet was killed"),
+            JoinErrorKind::Panicked(payload) => {
+                write!(f, "greenlet panicked: {}", panic_message(payload.as_ref()))
+            }
+            JoinErrorKind::Wait(error) => write!(f, "waiting for a greenlet: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            JoinErrorKind::Wait(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        match error.0 {
+            JoinErrorKind::Wait(error) => error,
+            JoinErrorKind::Killed => Self::cancelled().context("joining"),
+            JoinErrorKind::Panicked(_) => Self::message(error),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Greenlet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Greenlet({})", self.0.title())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", self.0.title())
+    }
+}

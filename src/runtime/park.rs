@@ -1,0 +1,367 @@
+//! The one place where a greenlet (or an OS thread) stops and waits.
+//!
+//! [`Parker`] is a one-shot rendezvous: the waiter parks, somebody unparks. Wake-up, kill
+//! and deadline are decided against each other by one atomic: an [`Unparker`] learns
+//! whether its wake-up was taken, so a permit or an item that it carries is never lost to
+//! a waiter that has left.
+//!
+//! ```text
+//!              unpark() ─► Woken      park() returns Ok, unpark() returned true
+//!   Waiting ──┤
+//!              kill, deadline ─► Left park() returns Err, every later unpark() returns false
+//! ```
+//!
+//! Below it lies the engine's `Blocker`, a binary token that parks coroutines and OS
+//! threads alike. Tokens may be left over from an earlier wake-up, so every wait is a loop
+//! around its own condition. The engine's own timeouts and cancellation are never used.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::{Arc, Mutex};
+
+use may::sync::Blocker;
+
+use crate::error::{Error, Result};
+use crate::runtime::context::Local;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::task::{Birth, Task, Wait};
+use crate::runtime::{relay, timer, workers};
+use crate::util::lock;
+
+/// Where a task is woken. Empty until the task first runs and after it has ended.
+#[derive(Default)]
+pub(crate) struct Seat(Mutex<Option<Place>>);
+
+#[derive(Clone)]
+struct Place {
+    blocker: Arc<Blocker>,
+    /// A coroutine's wake-up has to come from a worker; an OS thread's from anywhere.
+    is_coroutine: bool,
+}
+
+impl Seat {
+    /// A seat for the context that calls this.
+    fn here() -> Self {
+        let seat = Self::default();
+        seat.occupy();
+        seat
+    }
+
+    /// Makes the current coroutine or OS thread the one that is woken here.
+    pub(crate) fn occupy(&self) {
+        let place = Place {
+            blocker: Arc::new(Blocker::new(true)),
+            is_coroutine: may::coroutine::is_coroutine(),
+        };
+        *lock(&self.0) = Some(place);
+    }
+
+    /// Gives the seat up, from inside the coroutine that holds it, just before it ends.
+    ///
+    /// The drop is what makes the end safe: it waits until the worker on which this
+    /// coroutine last stopped has finished stopping it. Without that, a coroutine that was
+    /// woken elsewhere at once could end, and its memory be reused, under the hands of the
+    /// worker that is still filing it away. Wakers only use the `Blocker` under the lock,
+    /// so the reference dropped here is the last.
+    pub(crate) fn vacate(&self) {
+        let place = lock(&self.0).take();
+        drop(place);
+    }
+
+    /// Stops the owner until a token arrives; one that is there already is taken at once.
+    pub(crate) fn block(&self) {
+        let place = lock(&self.0).clone();
+        if let Some(place) = place {
+            // Without a limit and with cancellation ignored there is nothing it could
+            // report; a stray return is caught by the caller's loop.
+            let _ = place.blocker.park(None);
+            // The engine takes a token by a load and a plain store. A waker that comes
+            // between the two finds the token still there and leaves none, so what it
+            // made true must be seen by the caller's next look: the look may not be done
+            // before the store is visible, which only a full fence forbids.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Leaves a token, from a worker or for an OS thread. False if it has to come from a
+    /// worker and this is none.
+    // Never inlined: the engine asks its thread-local for the worker's queue. In a loop
+    // that switches, an inlined lookup could push to the queue of the worker before.
+    #[inline(never)]
+    fn wake_here(&self) -> bool {
+        let place = lock(&self.0);
+        match place.as_ref() {
+            Some(place) if place.is_coroutine && !workers::is_worker() => false,
+            Some(place) => {
+                place.blocker.unpark();
+                true
+            }
+            None => true,
+        }
+    }
+}
+
+impl Task {
+    /// Makes the owner look at its condition again, wherever it waits.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        if !self.seat.wake_here() {
+            relay::wake(self.clone());
+        }
+    }
+
+    /// Like [`Task::wake`], also out of a wait on a descriptor: for kills and deadlines.
+    pub(crate) fn wake_anywhere(self: &Arc<Self>) {
+        if self.io_seat.is_used() && !workers::is_worker() {
+            relay::wake(self.clone());
+        } else {
+            self.io_seat.wake();
+            self.wake();
+        }
+    }
+
+    /// Waits until `ready` holds.
+    ///
+    /// # Errors
+    /// The kill or the limit that came first. If `ready` holds as well, it wins: what a
+    /// waker gave is never dropped.
+    pub(crate) fn wait_until(
+        self: &Arc<Self>,
+        wait: Wait,
+        limit: Deadline,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
+        loop {
+            if ready() {
+                return Ok(());
+            }
+            if let Some(error) = self.interruption(limit.nanos()) {
+                return Err(error);
+            }
+            self.stop(wait, self.ends_at(limit.nanos()), || self.seat.block());
+        }
+    }
+
+    /// Waits until `ready` holds, whatever happens: not a cancellation point.
+    ///
+    /// For waits that memory safety or a lock's order depends on. While the owner unwinds
+    /// from a panic it blocks its worker's thread instead of switching.
+    pub(crate) fn wait_surely(self: &Arc<Self>, wait: Wait, mut ready: impl FnMut() -> bool) {
+        while !ready() {
+            if std::thread::panicking() {
+                workers::block_thread_briefly();
+            } else {
+                self.stop(wait, crate::runtime::clock::NEVER, || self.seat.block());
+            }
+        }
+    }
+
+    /// Does the bookkeeping around `switch`, which stops the owner until something happens.
+    pub(crate) fn stop(self: &Arc<Self>, wait: Wait, until: u64, switch: impl FnOnce()) {
+        self.note_wait(wait);
+        timer::arm(self, until);
+        if self.on_worker {
+            workers::leave();
+        }
+        switch();
+        if self.on_worker {
+            workers::enter(self);
+        }
+        timer::disarm(self);
+        self.note_running();
+    }
+}
+
+/// One wait; see the module.
+pub(crate) struct Parker(Arc<Node>);
+
+/// The other end of a [`Parker`].
+#[derive(Clone)]
+pub(crate) struct Unparker(Arc<Node>);
+
+struct Node {
+    state: AtomicU8,
+    task: Arc<Task>,
+}
+
+const WAITING: u8 = 0;
+const WOKEN: u8 = 1;
+const LEFT: u8 = 2;
+
+impl Parker {
+    /// A parker for the current greenlet or OS thread.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Node {
+            state: AtomicU8::new(WAITING),
+            task: current(),
+        }))
+    }
+
+    pub(crate) fn unparker(&self) -> Unparker {
+        Unparker(self.0.clone())
+    }
+
+    /// Waits to be unparked.
+    ///
+    /// # Errors
+    /// A kill or a limit came first; no [`Unparker`] of this parker will succeed any more.
+    pub(crate) fn park(self, wait: Wait, limit: Deadline) -> Result<()> {
+        let node = &self.0;
+        let waited = node.task.wait_until(wait, limit, || node.is(WOKEN));
+        match waited {
+            Ok(()) => Ok(()),
+            Err(_) if !node.settle(LEFT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits to be unparked, whatever else happens.
+    pub(crate) fn park_surely(self, wait: Wait) {
+        let node = &self.0;
+        node.task.wait_surely(wait, || node.is(WOKEN));
+    }
+}
+
+impl Unparker {
+    /// Wakes the waiter. True if it takes the wake-up, false if it has left or was woken
+    /// before: what should have gone to it goes to the next one.
+    ///
+    /// Never blocks or switches; callable from anywhere.
+    pub(crate) fn unpark(&self) -> bool {
+        let taken = self.0.settle(WOKEN);
+        if taken {
+            self.0.task.wake();
+        }
+        taken
+    }
+
+    /// Tells whether nobody waits here any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.0.is(WAITING)
+    }
+}
+
+impl Node {
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Acquire) == state
+    }
+
+    fn settle(&self, state: u8) -> bool {
+        self.state
+            .compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// Waiters in order of arrival. Lives under its user's lock.
+#[derive(Default)]
+pub(crate) struct WaitList {
+    waiters: BTreeMap<u64, Unparker>,
+    next: u64,
+}
+
+/// A place in a [`WaitList`].
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket(u64);
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            waiters: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, waiter: Unparker) -> Ticket {
+        self.next += 1;
+        self.waiters.insert(self.next, waiter);
+        Ticket(self.next)
+    }
+
+    /// Takes a waiter that gave up off the list.
+    pub(crate) fn remove(&mut self, ticket: Ticket) {
+        self.waiters.remove(&ticket.0);
+    }
+
+    /// Wakes the first one that still waits; false if there is none.
+    pub(crate) fn wake_one(&mut self) -> bool {
+        while let Some((_, waiter)) = self.waiters.pop_first() {
+            if waiter.unpark() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Wakes all, in order.
+    pub(crate) fn wake_all(&mut self) {
+        for (_, waiter) in std::mem::take(&mut self.waiters) {
+            waiter.unpark();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+}
+
+/// What the engine keeps for every coroutine and OS thread of ours.
+#[derive(Default)]
+struct Own {
+    task: RefCell<Option<Arc<Task>>>,
+    local: Local,
+}
+
+may::coroutine_local!(static OWN: Own = Own::default());
+
+/// The task that calls this. An OS thread (or a coroutine of the engine that is not ours)
+/// gets one at its first call.
+// Never inlined: the lookup goes through a thread-local, and an inlined one could keep the
+// old thread's address across a switch.
+#[inline(never)]
+pub(crate) fn current() -> Arc<Task> {
+    OWN.with(|own| own.task.borrow_mut().get_or_insert_with(adopt).clone())
+}
+
+/// Like [`current`], for the panic hook: gives up where the lookup itself panicked.
+#[inline(never)]
+pub(crate) fn try_current() -> Option<Arc<Task>> {
+    OWN.with(|own| own.task.try_borrow().ok()?.clone())
+}
+
+/// Makes `task` the one that runs here.
+#[inline(never)]
+pub(crate) fn set_current(task: Arc<Task>) {
+    OWN.with(|own| *own.task.borrow_mut() = Some(task));
+}
+
+/// Gives `f` what belongs to the current greenlet alone. `f` must not switch.
+#[inline(never)]
+pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> R {
+    OWN.with(|own| f(&own.local))
+}
+
+#[track_caller]
+fn adopt() -> Arc<Task> {
+    Task::new(Birth {
+        name: std::thread::current().name().map(Into::into),
+        parent: 0,
+        site: Location::caller(),
+        stack_bytes: 0,
+        on_worker: may::coroutine::is_coroutine(),
+        seat: Seat::here(),
+    })
+}
+
+/// Puts the current coroutine at the end of its worker's queue; an OS thread yields.
+pub(crate) fn requeue() {
+    may::coroutine::yield_now();
+}
+
+/// The error of a wait that must not even begin, if there is one.
+pub(crate) fn check(limit: Deadline) -> Result<()> {
+    current()
+        .interruption(limit.nanos())
+        .map_or(Ok(()), Err::<(), Error>)
+}

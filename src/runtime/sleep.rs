@@ -1,0 +1,108 @@
+//! Doing nothing for a while, and letting others run.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::runtime::clock;
+use crate::runtime::park::{self, current};
+use crate::runtime::relay;
+use crate::runtime::task::Wait;
+
+/// Waits for `duration`.
+///
+/// `Duration::MAX` waits until a kill or a timeout ends it; zero is [`yield_now`].
+///
+/// # Switching
+/// May switch to other greenlets, on every call.
+///
+/// # Errors
+/// The greenlet was killed, or a [`Timeout`](crate::Timeout) around the call fired.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let before = Instant::now();
+/// greenloop::sleep(Duration::from_millis(5))?;
+/// assert!(before.elapsed() >= Duration::from_millis(5));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.sleep(seconds)`.
+pub fn sleep(duration: Duration) -> Result<()> {
+    if duration.is_zero() {
+        return yield_now();
+    }
+    sleep_until_nanos(clock::after(duration))
+}
+
+/// Waits until `instant`; returns at once if it has passed.
+///
+/// # Switching
+/// May switch to other greenlets, on every call.
+///
+/// # Errors
+/// As [`sleep`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let tick = Instant::now() + Duration::from_millis(5);
+/// greenloop::sleep_until(tick)?;
+/// assert!(Instant::now() >= tick);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+pub fn sleep_until(instant: Instant) -> Result<()> {
+    sleep_until_nanos(clock::from_instant(instant))
+}
+
+fn sleep_until_nanos(until: u64) -> Result<()> {
+    let task = current();
+    loop {
+        if let Some(error) = task.interruption(clock::NEVER) {
+            return Err(error);
+        }
+        if until != clock::NEVER && clock::now() >= until {
+            task.reset_ticks();
+            return Ok(());
+        }
+        task.stop(Wait::Sleep, task.ends_at(until), || task.seat.block());
+    }
+}
+
+/// Lets other greenlets run that are ready to.
+///
+/// The caller goes on when its turn comes again. Every 64th time the worker also looks for
+/// events, so that a loop around this call never keeps I/O waiting.
+///
+/// # Switching
+/// May switch to other greenlets, on every call.
+///
+/// # Errors
+/// As [`sleep`]: a loop around this call can be killed and timed out.
+///
+/// # Examples
+///
+/// ```
+/// for _ in 0..3 {
+///     greenloop::yield_now()?;
+/// }
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.sleep(0)`.
+pub fn yield_now() -> Result<()> {
+    let task = current();
+    if let Some(error) = task.interruption(clock::NEVER) {
+        return Err(error);
+    }
+    if task.tick() {
+        relay::rest(&task);
+    } else {
+        task.stop(Wait::Turn, clock::NEVER, park::requeue);
+    }
+    task.interruption(clock::NEVER).map_or(Ok(()), Err)
+}

@@ -1,0 +1,427 @@
+//! Starting greenlets: the crate's one `unsafe` call into the engine.
+//!
+//! # What the engine demands, and who keeps it
+//!
+//! `may::coroutine::Builder::spawn` is `unsafe` for two reasons.
+//!
+//! **Thread-local storage.** A coroutine may go on on another thread after every switch, so
+//! a reference into thread-local storage that is held across one points into another
+//! thread's memory. The types keep part of that: a body must be `Send`, so it cannot bring
+//! such a reference along (`Rc`, a `MutexGuard`). What it makes itself and holds across a
+//! switch, no type checks. That is left to the user, and [`spawn`] says so: no guard, no
+//! borrow out of a `thread_local!`, across a call that may switch. Our own thread-locals
+//! are read in functions that are never inlined and never switch (`workers`, `park`).
+//!
+//! **Stack overflow.** A stack ends in a guard page, so running over it is a fault and
+//! never a write into somebody else's memory, as long as no frame is larger than the page
+//! (rustc probes larger ones). The fault is reported and ends the process (`overflow`).
+//!
+//! Two more things the engine does not say, which [`Task`] and [`launch`] keep:
+//!
+//! - a coroutine must not end while the worker on which it last stopped still files it
+//!   away: [`Seat::vacate`](crate::runtime::park::Seat::vacate);
+//! - a panic must not reach the engine, whose handling of it is not ours: every body runs
+//!   inside `catch_unwind`.
+
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::runtime::config::{self, Config};
+use crate::runtime::context::Context;
+use crate::runtime::greenlet::{Greenlet, Outcome, Packet};
+use crate::runtime::park::{Seat, current, set_current, with_local};
+use crate::runtime::task::{Birth, Task};
+use crate::runtime::{registry, relay, sleep, timer, workers};
+
+/// A greenlet could not be started.
+///
+/// Its text says what the limit is and how to raise it.
+#[derive(Debug)]
+pub struct SpawnError(Error);
+
+impl std::fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SpawnError {}
+
+impl From<SpawnError> for Error {
+    fn from(error: SpawnError) -> Self {
+        error.0
+    }
+}
+
+impl From<Error> for SpawnError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// Starts `f` in a new greenlet.
+///
+/// The greenlet runs when a worker is free, at the earliest after the caller's next switch
+/// if there is one worker. Dropping the handle lets it run on. It must not hold a guard or
+/// a borrow out of a `thread_local!` across a call that may switch: greenlets move between
+/// threads.
+///
+/// # Switching
+/// Never switches.
+///
+/// # Panics
+/// If [`Config::max_greenlets`] are alive, as `std::thread::spawn` does; see [`try_spawn`].
+///
+/// # Examples
+///
+/// ```
+/// let greenlet = greenloop::spawn(|| 6 * 7);
+/// assert_eq!(greenlet.join().unwrap(), 42);
+/// ```
+///
+/// gevent: `gevent.spawn(f)`; arguments are captured by the closure.
+#[track_caller]
+pub fn spawn<T, F>(f: F) -> Greenlet<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().spawn(f)
+}
+
+/// Starts `f` in a new greenlet, or says why it cannot be started.
+///
+/// # Switching
+/// Never switches.
+///
+/// # Errors
+/// [`Config::max_greenlets`] are alive, or the system has no memory for a stack. `f` is
+/// dropped.
+///
+/// # Examples
+///
+/// ```
+/// let greenlet = greenloop::try_spawn(|| "hello")?;
+/// assert_eq!(greenlet.join().unwrap(), "hello");
+/// # Ok::<(), greenloop::SpawnError>(())
+/// ```
+///
+/// gevent: none; `spawn` fails with `MemoryError` at best.
+#[track_caller]
+pub fn try_spawn<T, F>(f: F) -> Result<Greenlet<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().try_spawn(f)
+}
+
+/// Starts `f` in a new greenlet after `delay`.
+///
+/// Killed before that, it never runs.
+///
+/// # Switching
+/// Never switches.
+///
+/// # Panics
+/// As [`spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let greenlet = greenloop::spawn_later(Duration::from_millis(5), || "later");
+/// assert!(!greenlet.is_ready());
+/// assert_eq!(greenlet.join().unwrap(), "later");
+/// ```
+///
+/// gevent: `gevent.spawn_later(delay, f)`.
+#[track_caller]
+pub fn spawn_later<T, F>(delay: Duration, f: F) -> Greenlet<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let spawned = Builder::new().start(Some(delay), f);
+    spawned.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How to start a greenlet: its name and its stack.
+///
+/// # Examples
+///
+/// ```
+/// let greenlet = greenloop::Builder::new()
+///     .name("reader")
+///     .stack_bytes(1 << 20)
+///     .spawn(|| greenloop::current().name().map(str::to_owned));
+/// assert_eq!(greenlet.join().unwrap().as_deref(), Some("reader"));
+/// ```
+///
+/// gevent: `Greenlet(f)` with its `name`; stacks there are the interpreter's.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Builder {
+    name: Option<Box<str>>,
+    stack_bytes: Option<usize>,
+}
+
+impl Builder {
+    /// A nameless greenlet with the configured stack.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names it, for dumps, logs and panic messages.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// Gives it a stack of so many bytes, rounded up to whole pages.
+    ///
+    /// Default: [`Config::stack_bytes`]. Only address space is taken; memory is used as the
+    /// stack is. A stack of another size than the default is not pooled.
+    pub fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
+    /// Starts `f`; see [`spawn`].
+    ///
+    /// # Panics
+    /// As [`spawn`].
+    #[track_caller]
+    pub fn spawn<T, F>(self, f: F) -> Greenlet<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.try_spawn(f).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts `f`; see [`try_spawn`].
+    ///
+    /// # Errors
+    /// As [`try_spawn`].
+    #[track_caller]
+    pub fn try_spawn<T, F>(self, f: F) -> Result<Greenlet<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.start(None, f)
+    }
+
+    /// Starts a body that borrows, for `scope`.
+    ///
+    /// # Safety
+    /// - What `'a` borrows must stay valid until the greenlet has ended: the caller has to
+    ///   wait for it with [`Handle::wait_surely`](crate::Handle) on every way out of the
+    ///   frame that owns it, a panic included.
+    #[track_caller]
+    #[expect(
+        unsafe_code,
+        reason = "a lifetime is erased; the condition stands above"
+    )]
+    pub(crate) unsafe fn spawn_borrowed<'a>(
+        self,
+        body: Box<dyn FnOnce() + Send + 'a>,
+    ) -> Result<Greenlet<()>, SpawnError> {
+        type Body<'a> = Box<dyn FnOnce() + Send + 'a>;
+        // SAFETY: only the lifetime changes. The body is called, or dropped uncalled,
+        // before the greenlet's end is told to anyone (`live`), and the caller waits for
+        // that end while `'a` is valid.
+        let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
+        self.start(None, body)
+    }
+
+    #[track_caller]
+    fn start<T, F>(self, delay: Option<Duration>, f: F) -> Result<Greenlet<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        start_if_needed()?;
+        let admitted = Admitted::new()?;
+        let stack_bytes = self.stack_bytes.map(config::round_stack);
+        let task = Task::new(Birth {
+            name: self.name,
+            parent: current().id,
+            site: Location::caller(),
+            stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
+            on_worker: true,
+            seat: Seat::default(),
+        });
+        let packet = Arc::new(Packet::default());
+        let context = with_local(|local| local.context());
+        registry::add(&task);
+        let body = {
+            let (task, packet) = (task.clone(), packet.clone());
+            move || {
+                live(&task, context, admitted, || {
+                    packet.fill(run(&task, delay, f))
+                });
+            }
+        };
+        match launch(stack_bytes, None, body) {
+            Ok(()) => Ok(Greenlet::new(task, packet)),
+            Err(error) => {
+                registry::remove(&task);
+                Err(SpawnError(error))
+            }
+        }
+    }
+}
+
+/// A greenlet from its first instruction to its last.
+// Never inlined, so that `stack_top` is an address in the coroutine's own first frames.
+#[inline(never)]
+fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnce() -> Outcome) {
+    let top = std::ptr::from_ref(&admitted).addr();
+    task.stack_top.store(top as u64, Ordering::Relaxed);
+    task.seat.occupy();
+    set_current(task.clone());
+    workers::enter(task);
+    task.note_running();
+    with_local(|local| local.set_context(context));
+
+    let outcome = body();
+    let locals = with_local(|local| local.take());
+    // A destructor of a local is user code.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(locals)));
+
+    registry::remove(task);
+    task.completion.complete(task, outcome);
+    timer::forget(task);
+    drop(admitted);
+    task.seat.vacate();
+    workers::leave();
+}
+
+/// Runs the body, unless the greenlet was killed before it could begin.
+fn run<T>(
+    task: &Arc<Task>,
+    delay: Option<Duration>,
+    f: impl FnOnce() -> T,
+) -> std::thread::Result<Option<T>> {
+    if delay.is_some_and(|delay| sleep::sleep(delay).is_err()) || task.is_killed() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+        return Ok(None);
+    }
+    let returned = catch_unwind(AssertUnwindSafe(f))?;
+    if task.is_kill_seen() {
+        // What a killed greenlet returns is how it came to its end, not its result.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(returned)));
+        return Ok(None);
+    }
+    Ok(Some(returned))
+}
+
+/// One of the greenlets that may be alive.
+struct Admitted;
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+impl Admitted {
+    fn new() -> Result<Self> {
+        let limit = config::max_greenlets();
+        let before = ALIVE.fetch_add(1, Ordering::Relaxed);
+        let admitted = Self;
+        if before < limit {
+            Ok(admitted)
+        } else {
+            Err(config::limit_error(limit))
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many greenlets are alive.
+pub(crate) fn alive() -> usize {
+    ALIVE.load(Ordering::Relaxed)
+}
+
+/// Starts the engine as configured by default, if nobody has started it.
+pub(crate) fn start_if_needed() -> Result<()> {
+    if config::is_started() {
+        return Ok(());
+    }
+    match Config::new().start() {
+        // Somebody else was faster.
+        Err(_) if config::is_started() => Ok(()),
+        started => started,
+    }
+}
+
+/// Runs a bare coroutine: on worker `worker` if one is named (and nobody steals it from
+/// there). It is not a greenlet: no handle, no limit, no registry entry.
+#[expect(
+    unsafe_code,
+    reason = "the engine's spawn; the module's text is the argument"
+)]
+pub(crate) fn launch(
+    stack_bytes: Option<usize>,
+    worker: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<()> {
+    let mut builder = may::coroutine::Builder::new();
+    if let Some(bytes) = stack_bytes {
+        builder = builder.stack_size(config::words(bytes));
+    }
+    if let Some(worker) = worker {
+        builder = builder.id(worker);
+    }
+    // The engine panics where it gets no memory for a stack.
+    let spawned = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the body is `Send + 'static`, its stack ends in a guard page whose fault
+        // ends the process, and what remains (no thread-local borrow across a switch) is
+        // kept as the module's text says. The handle is dropped, which detaches.
+        unsafe { builder.spawn(body) }.map(drop)
+    }));
+    match spawned {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::from(error).context("starting a greenlet")),
+        Err(_) => Err(Error::message("no memory for a greenlet's stack")),
+    }
+}
+
+/// Drops `value` once every worker has gone through its scheduler.
+///
+/// A coroutine that is dealt to a worker can only run after that worker has taken it off
+/// its own list, wherever it runs then; so when all have run, no worker is still inside
+/// what it did before this call.
+pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
+    let shared = Arc::new(value);
+    for worker in 0..config::workers() {
+        let share = shared.clone();
+        if let Err(error) = launch(None, Some(worker), move || drop(share)) {
+            // Without memory for a stack there is no proof, and none will come. Keeping
+            // the value for ever is the one safe answer.
+            log::error!("cannot close a descriptor: {error}");
+            std::mem::forget(shared.clone());
+        }
+    }
+}
+
+/// Starts the parts of the runtime that are coroutines themselves, and waits until the
+/// first coroutine has run: only then has the engine set itself up.
+pub(crate) fn start_services(workers: usize) -> Result<()> {
+    relay::start(workers)?;
+    let (tell, told) = std::sync::mpsc::channel();
+    launch(None, None, move || {
+        // Nobody waits any more only if this function has failed.
+        let _ = tell.send(());
+    })?;
+    told.recv()
+        .map_err(|_| Error::message("the engine does not run coroutines"))
+}

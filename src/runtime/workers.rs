@@ -1,0 +1,150 @@
+//! The engine's worker threads, as far as we need to know them apart.
+//!
+//! Each gets a record at its first greenlet: who runs there now, and how often somebody
+//! started or went on there. The first names the culprit of an overflow or a stuck worker;
+//! the second proves that a worker has moved on (see `io`).
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::runtime::task::Task;
+
+/// More than any machine has cores; a worker past it has no record and is taken for an
+/// OS thread, which only costs speed.
+const WORKERS_MAX: usize = 1024;
+
+static WORKERS: [Worker; WORKERS_MAX] = [const { Worker::new() }; WORKERS_MAX];
+static KNOWN: AtomicUsize = AtomicUsize::new(0);
+
+// The worker's own number is the one thing that must belong to the OS thread.
+thread_local! {
+    static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+#[repr(align(64))]
+struct Worker {
+    /// The greenlet that runs there, null between two.
+    running: AtomicPtr<Task>,
+    /// How often a greenlet started or went on there.
+    turns: AtomicU64,
+    /// The bell (see `relay`) that was last answered there.
+    bell: AtomicUsize,
+}
+
+impl Worker {
+    const fn new() -> Self {
+        Self {
+            running: AtomicPtr::new(std::ptr::null_mut()),
+            turns: AtomicU64::new(0),
+            bell: AtomicUsize::new(usize::MAX),
+        }
+    }
+}
+
+/// A worker and its turn count at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment {
+    worker: usize,
+    turns: u64,
+}
+
+impl Moment {
+    /// Tells whether both are on one worker.
+    pub(crate) fn is_same_worker(self, other: Self) -> bool {
+        self.worker == other.worker
+    }
+
+    /// Tells whether the worker has since gone on to another greenlet, and so has
+    /// certainly finished stopping the one that stopped at this moment.
+    pub(crate) fn has_passed(self) -> bool {
+        WORKERS
+            .get(self.worker)
+            .is_some_and(|w| w.turns.load(Ordering::Acquire) != self.turns)
+    }
+}
+
+// Each of these reads a thread-local, and is a leaf that is never inlined: see `park::current`.
+
+#[inline(never)]
+fn index() -> usize {
+    INDEX.get()
+}
+
+/// The calling thread's index; it becomes known as a worker if it was not yet.
+#[inline(never)]
+fn enroll() -> usize {
+    if INDEX.get() == usize::MAX {
+        let index = KNOWN.fetch_add(1, Ordering::Relaxed);
+        if index < WORKERS_MAX {
+            INDEX.set(index);
+        }
+    }
+    INDEX.get()
+}
+
+/// Tells whether the calling thread is a worker.
+pub(crate) fn is_worker() -> bool {
+    index() != usize::MAX
+}
+
+/// Notes that `task`, a coroutine, runs on this worker from now on.
+pub(crate) fn enter(task: &Arc<Task>) {
+    if let Some(worker) = WORKERS.get(enroll()) {
+        worker
+            .running
+            .store(Arc::as_ptr(task).cast_mut(), Ordering::Release);
+        // Only this thread writes it.
+        let turns = worker.turns.load(Ordering::Relaxed);
+        worker.turns.store(turns + 1, Ordering::Release);
+    }
+}
+
+/// Notes that nobody runs on this worker until the next [`enter`].
+pub(crate) fn leave() {
+    if let Some(worker) = WORKERS.get(index()) {
+        worker
+            .running
+            .store(std::ptr::null_mut(), Ordering::Release);
+    }
+}
+
+/// The present moment of this worker.
+pub(crate) fn moment() -> Moment {
+    let worker = index();
+    let turns = WORKERS
+        .get(worker)
+        .map_or(0, |w| w.turns.load(Ordering::Relaxed));
+    Moment { worker, turns }
+}
+
+/// The greenlet that runs on this thread, for the signal handler; null if none does.
+pub(crate) fn running_here() -> *const Task {
+    WORKERS.get(index()).map_or(std::ptr::null(), |w| {
+        w.running.load(Ordering::Acquire).cast_const()
+    })
+}
+
+/// The bell that was last answered on this worker, `usize::MAX` if none was.
+pub(crate) fn bell() -> usize {
+    WORKERS
+        .get(index())
+        .map_or(usize::MAX, |w| w.bell.load(Ordering::Relaxed))
+}
+
+/// Notes that `bell` was answered on this worker.
+pub(crate) fn set_bell(bell: usize) {
+    if let Some(worker) = WORKERS.get(index()) {
+        worker.bell.store(bell, Ordering::Relaxed);
+    }
+}
+
+/// Holds the calling OS thread up for a moment, for waits that must not switch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait during unwinding must not switch, so the thread itself waits"
+)]
+pub(crate) fn block_thread_briefly() {
+    std::thread::sleep(Duration::from_micros(100));
+}

@@ -1,0 +1,13 @@
+//! The library's tests, in one binary: many tests in one process share the scheduler, as a
+//! user's program does. What needs a process or a worker count of its own runs this binary
+//! again as a child (see `support`).
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests are also plain threads, with plain sockets and sleeps, and may fail"
+)]
+
+mod support;
+
+mod runtime;
