@@ -44,6 +44,9 @@
 
 pub mod apps;
 pub(crate) mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+pub mod proto;
 pub(crate) mod runtime;
 pub mod switch;
 pub(crate) mod util;

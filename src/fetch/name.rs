@@ -51,8 +51,10 @@ pub(crate) fn from_disposition(field: &[u8]) -> Option<String> {
 /// `None` for what cannot be a file: empty, `.` and `..`.
 pub(crate) fn safe(text: &str) -> Option<String> {
     let last = text.rsplit(['/', '\\']).next().unwrap_or(text);
-    let clean: String =
-        last.chars().map(|c| if is_unsafe_on_a_terminal(c) { '_' } else { c }).collect();
+    let clean: String = last
+        .chars()
+        .map(|c| if is_unsafe_on_a_terminal(c) { '_' } else { c })
+        .collect();
     let clean = clean.trim();
     match clean {
         "" | "." | ".." => None,
@@ -64,7 +66,11 @@ pub(crate) fn safe(text: &str) -> Option<String> {
 ///
 /// Double extensions of packed archives stay whole: `a.tar.gz`, `a.1.tar.gz`.
 pub(crate) fn numbered(name: &str, n: u32) -> String {
-    if n == 0 { fit(name, "") } else { fit(name, &format!(".{n}")) }
+    if n == 0 {
+        fit(name, "")
+    } else {
+        fit(name, &format!(".{n}"))
+    }
 }
 
 /// Undoes percent escapes once; bytes that are no UTF-8 become `U+FFFD`.
@@ -81,7 +87,9 @@ fn fit(name: &str, insert: &str) -> String {
 
 /// Splits a name before its extension; the extension keeps its dot.
 fn split(name: &str) -> (&str, &str) {
-    let Some(dot) = extension_start(name) else { return (name, "") };
+    let Some(dot) = extension_start(name) else {
+        return (name, "");
+    };
     let dot = match extension_start(&name[..dot]) {
         Some(outer) if &name[outer..dot] == ".tar" => outer,
         _ => dot,
@@ -113,7 +121,10 @@ impl FloorBoundary for str {
         if index >= self.len() {
             return self.len();
         }
-        (0..=index).rev().find(|i| self.is_char_boundary(*i)).unwrap_or(0)
+        (0..=index)
+            .rev()
+            .find(|i| self.is_char_boundary(*i))
+            .unwrap_or(0)
     }
 }
 
@@ -170,7 +181,11 @@ mod tests {
             ("attachment; filename=\"\"", None),
             ("attachment", None),
         ] {
-            assert_eq!(from_disposition(field.as_bytes()).as_deref(), expected, "{field:?}");
+            assert_eq!(
+                from_disposition(field.as_bytes()).as_deref(),
+                expected,
+                "{field:?}"
+            );
         }
     }
 

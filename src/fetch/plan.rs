@@ -45,7 +45,10 @@ impl Entry {
     /// # Switching
     /// Never switches.
     pub fn parse(text: &str, line: Option<u64>) -> Self {
-        let url = parse_url(text).map_err(|reason| BadUrl { text: shorten(text), reason });
+        let url = parse_url(text).map_err(|reason| BadUrl {
+            text: shorten(text),
+            reason,
+        });
         Self { line, url }
     }
 
@@ -76,10 +79,19 @@ impl fmt::Display for Entry {
 impl From<Url> for Entry {
     fn from(url: Url) -> Self {
         match accept(url) {
-            Ok(url) => Self { line: None, url: Ok(url) },
+            Ok(url) => Self {
+                line: None,
+                url: Ok(url),
+            },
             Err((url, reason)) => {
-                let bad = BadUrl { text: shorten(url.as_str()), reason };
-                Self { line: None, url: Err(bad) }
+                let bad = BadUrl {
+                    text: shorten(url.as_str()),
+                    reason,
+                };
+                Self {
+                    line: None,
+                    url: Err(bad),
+                }
             }
         }
     }
@@ -133,7 +145,10 @@ pub(crate) fn is_http(url: &Url) -> bool {
 pub(crate) fn host_key(url: &Url) -> String {
     let port = url.port_or_known_default().unwrap_or(0);
     // The parser has made the name lower case and its international letters ASCII.
-    format!("{}:{port}", url.host_str().unwrap_or_default().trim_end_matches('.'))
+    format!(
+        "{}:{port}",
+        url.host_str().unwrap_or_default().trim_end_matches('.')
+    )
 }
 
 /// The URL as it is shown and stored: without the user's name and password.
@@ -173,7 +188,8 @@ impl Seen {
     pub(crate) fn insert(&mut self, url: &Url) -> bool {
         let text = url.as_str();
         let text = text.split_once('#').map_or(text, |(before, _)| before);
-        self.hashes.insert((self.first.hash_one(text), self.second.hash_one(text)))
+        self.hashes
+            .insert((self.first.hash_one(text), self.second.hash_one(text)))
     }
 }
 
@@ -207,7 +223,11 @@ pub struct UrlList<R> {
 impl<R: BufRead> UrlList<R> {
     /// Reads from `reader`.
     pub fn new(reader: R) -> Self {
-        Self { reader, line: 0, ended: false }
+        Self {
+            reader,
+            line: 0,
+            ended: false,
+        }
     }
 
     /// Reads one line without its end; `None` at the end of the list.
@@ -236,7 +256,10 @@ impl<R: BufRead> UrlList<R> {
         self.line += 1;
         Ok(Some(if too_long {
             let text = shorten(&String::from_utf8_lossy(&line));
-            Err(BadUrl { text, reason: format!("line is longer than {LINE_BYTES_MAX} bytes") })
+            Err(BadUrl {
+                text,
+                reason: format!("line is longer than {LINE_BYTES_MAX} bytes"),
+            })
         } else {
             Ok(line)
         }))
@@ -248,7 +271,10 @@ impl<R: BufRead> UrlList<R> {
                 None => return Ok(None),
                 Some(Ok(line)) => line,
                 Some(Err(bad)) => {
-                    return Ok(Some(Entry { line: Some(self.line), url: Err(bad) }));
+                    return Ok(Some(Entry {
+                        line: Some(self.line),
+                        url: Err(bad),
+                    }));
                 }
             };
             let mut text = line.as_slice();
@@ -262,8 +288,14 @@ impl<R: BufRead> UrlList<R> {
             let entry = match std::str::from_utf8(text) {
                 Ok(text) => Entry::parse(text, Some(self.line)),
                 Err(_) => {
-                    let bad = BadUrl { text: escape(text), reason: "not UTF-8".to_owned() };
-                    Entry { line: Some(self.line), url: Err(bad) }
+                    let bad = BadUrl {
+                        text: escape(text),
+                        reason: "not UTF-8".to_owned(),
+                    };
+                    Entry {
+                        line: Some(self.line),
+                        url: Err(bad),
+                    }
                 }
             };
             return Ok(Some(entry));
@@ -301,7 +333,10 @@ mod tests {
     #[test]
     fn a_list_has_comments_blanks_crlf_and_a_byte_order_mark() {
         let list = b"\xef\xbb\xbfhttp://h/1\r\n# note\r\n\r\n  http://h/2  \r\n\t\nHTTPS://H/3";
-        let urls: Vec<_> = read(list).into_iter().map(|(line, url)| (line, url.unwrap())).collect();
+        let urls: Vec<_> = read(list)
+            .into_iter()
+            .map(|(line, url)| (line, url.unwrap()))
+            .collect();
         let expected = [(1, "http://h/1"), (4, "http://h/2"), (6, "https://h/3")];
         assert_eq!(urls, expected.map(|(line, url)| (line, url.to_owned())));
         assert!(read(b"").is_empty());
@@ -314,7 +349,10 @@ mod tests {
         list.extend_from_slice(b"http://h/a\tb\n\xff\xfe\n");
         list.extend(std::iter::repeat_n(b'x', LINE_BYTES_MAX + 1));
         list.extend_from_slice(b"\nhttp://h:99999/\nhttp://h/2\n");
-        let bad: Vec<_> = read(&list).into_iter().filter(|(_, url)| url.is_err()).collect();
+        let bad: Vec<_> = read(&list)
+            .into_iter()
+            .filter(|(_, url)| url.is_err())
+            .collect();
         let lines: Vec<_> = bad.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [2, 3, 4, 5, 6, 7, 8, 9]);
         assert!(bad[0].1.as_ref().unwrap_err().contains("no scheme"));
@@ -325,7 +363,9 @@ mod tests {
     #[test]
     fn a_line_split_over_reads_is_one_line() {
         let reader = io::BufReader::with_capacity(3, &b"http://h/one\nhttp://h/two\n"[..]);
-        let urls: Vec<_> = UrlList::new(reader).map(|e| e.unwrap().to_string()).collect();
+        let urls: Vec<_> = UrlList::new(reader)
+            .map(|e| e.unwrap().to_string())
+            .collect();
         assert_eq!(urls, ["http://h/one", "http://h/two"]);
     }
 

@@ -55,13 +55,22 @@ pub(crate) enum Verdict {
 impl Pin {
     /// Pins the version that a whole answer (200) brings.
     pub(crate) fn of(fields: &Fields<'_>) -> Self {
-        let refuses = fields.accept_ranges.is_some_and(|unit| unit.trim() == "none");
+        let refuses = fields
+            .accept_ranges
+            .is_some_and(|unit| unit.trim() == "none");
         let (etag, last_modified) = match refuses {
             true => (None, None),
-            false => (fields.etag, fields.last_modified.filter(|at| is_settled(at, fields.date))),
+            false => (
+                fields.etag,
+                fields
+                    .last_modified
+                    .filter(|at| is_settled(at, fields.date)),
+            ),
         };
         Self {
-            etag: etag.filter(|tag| EntityTag::parse(tag).is_some()).map(str::to_owned),
+            etag: etag
+                .filter(|tag| EntityTag::parse(tag).is_some())
+                .map(str::to_owned),
             last_modified: last_modified.map(str::to_owned),
             total: fields.content_length,
         }
@@ -126,7 +135,10 @@ impl Pin {
         if !self.etag_fits(fields.etag) || !self.date_fits(fields.last_modified) {
             return Verdict::Restart("the file changed");
         }
-        Verdict::Rest { bytes: last - first + 1, total }
+        Verdict::Rest {
+            bytes: last - first + 1,
+            total,
+        }
     }
 
     /// A server that gave a tag gives it again with every part (RFC 9110, section
@@ -187,7 +199,10 @@ const FACTS_VERSION: u64 = 1;
 
 impl Facts {
     pub(crate) fn new(url: &Url, pin: Pin) -> Self {
-        Self { url: without_password(url), pin }
+        Self {
+            url: without_password(url),
+            pin,
+        }
     }
 
     /// Tells whether they are about what `url` names.
@@ -196,7 +211,11 @@ impl Facts {
     }
 
     pub(crate) fn to_line(&self) -> String {
-        let Pin { etag, last_modified, total } = &self.pin;
+        let Pin {
+            etag,
+            last_modified,
+            total,
+        } = &self.pin;
         let value = json!({
             "greenloop": FACTS_VERSION,
             "url": self.url,
@@ -220,7 +239,10 @@ impl Facts {
             last_modified: text("last_modified"),
             total: value.get("total").and_then(Value::as_u64),
         };
-        Some(Self { url: text("url")?, pin })
+        Some(Self {
+            url: text("url")?,
+            pin,
+        })
     }
 }
 
@@ -232,19 +254,38 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
 
     fn whole(etag: Option<&'static str>) -> Fields<'static> {
-        Fields { etag, content_length: Some(100), ..Fields::default() }
+        Fields {
+            etag,
+            content_length: Some(100),
+            ..Fields::default()
+        }
     }
 
     fn part(etag: Option<&'static str>, range: &'static str) -> Fields<'static> {
-        Fields { etag, content_range: Some(range), ..Fields::default() }
+        Fields {
+            etag,
+            content_range: Some(range),
+            ..Fields::default()
+        }
     }
 
     #[test]
     fn the_validator_is_a_strong_tag_else_a_settled_date() {
-        let fields = |etag, last_modified, date| Fields { etag, last_modified, date, ..whole(None) };
+        let fields = |etag, last_modified, date| Fields {
+            etag,
+            last_modified,
+            date,
+            ..whole(None)
+        };
         for (fields, expected) in [
-            (fields(Some("\"a\""), Some(CHANGED), Some(DATE)), Some("\"a\"")),
-            (fields(Some("W/\"a\""), Some(CHANGED), Some(DATE)), Some(CHANGED)),
+            (
+                fields(Some("\"a\""), Some(CHANGED), Some(DATE)),
+                Some("\"a\""),
+            ),
+            (
+                fields(Some("W/\"a\""), Some(CHANGED), Some(DATE)),
+                Some(CHANGED),
+            ),
             (fields(Some("a"), Some(CHANGED), None), Some(CHANGED)),
             (fields(None, Some(CHANGED), None), Some(CHANGED)),
             // Changed in the second in which it was sent.
@@ -255,7 +296,10 @@ mod tests {
         ] {
             assert_eq!(Pin::of(&fields).validator(), expected, "{fields:?}");
         }
-        let refuses = Fields { accept_ranges: Some("none"), ..whole(Some("\"a\"")) };
+        let refuses = Fields {
+            accept_ranges: Some("none"),
+            ..whole(Some("\"a\""))
+        };
         assert_eq!(Pin::of(&refuses).validator(), None);
         assert_eq!(Pin::of(&refuses).total(), Some(100));
     }
@@ -267,11 +311,21 @@ mod tests {
         assert_eq!(pin.keeps(50), 50);
         assert_eq!(pin.keeps(100), 99);
         assert_eq!(pin.keeps(101), 0, "longer than the file: foreign");
-        let unknown = Pin { total: None, ..pin.clone() };
+        let unknown = Pin {
+            total: None,
+            ..pin.clone()
+        };
         assert_eq!(unknown.keeps(50), 49);
-        let empty = Pin { total: Some(0), ..pin };
+        let empty = Pin {
+            total: Some(0),
+            ..pin
+        };
         assert_eq!(empty.keeps(0), 0);
-        assert_eq!(Pin::of(&whole(None)).keeps(50), 0, "nothing tells versions apart");
+        assert_eq!(
+            Pin::of(&whole(None)).keeps(50),
+            0,
+            "nothing tells versions apart"
+        );
     }
 
     #[test]
@@ -279,10 +333,16 @@ mod tests {
         let pin = Pin::of(&whole(Some("\"a\"")));
         let judged = |fields: &Fields<'_>| judge(206, Some((&pin, 50)), fields);
         let a = Some("\"a\"");
-        let rest = Verdict::Rest { bytes: 50, total: 100 };
+        let rest = Verdict::Rest {
+            bytes: 50,
+            total: 100,
+        };
         assert_eq!(judged(&part(a, "bytes 50-99/100")), rest);
         assert_eq!(judged(&part(a, "bytes 50-99/*")), rest);
-        let short = Verdict::Rest { bytes: 10, total: 100 };
+        let short = Verdict::Rest {
+            bytes: 10,
+            total: 100,
+        };
         assert_eq!(judged(&part(a, "bytes 50-59/100")), short);
         for (fields, why) in [
             (part(Some("\"b\""), "bytes 50-99/100"), "another tag"),
@@ -303,13 +363,22 @@ mod tests {
 
     #[test]
     fn a_part_pinned_by_date_may_leave_the_date_out_but_not_change_it() {
-        let pin = Pin::of(&Fields { last_modified: Some(CHANGED), ..whole(None) });
+        let pin = Pin::of(&Fields {
+            last_modified: Some(CHANGED),
+            ..whole(None)
+        });
         let part = part(None, "bytes 50-99/100");
         let judged = |fields: &Fields<'_>| judge(206, Some((&pin, 50)), fields);
         assert!(matches!(judged(&part), Verdict::Rest { .. }));
-        let same = Fields { last_modified: Some(CHANGED), ..part };
+        let same = Fields {
+            last_modified: Some(CHANGED),
+            ..part
+        };
         assert!(matches!(judged(&same), Verdict::Rest { .. }));
-        let other = Fields { last_modified: Some(DATE), ..part };
+        let other = Fields {
+            last_modified: Some(DATE),
+            ..part
+        };
         assert!(matches!(judged(&other), Verdict::Restart(_)));
     }
 
@@ -317,10 +386,19 @@ mod tests {
     fn a_whole_answer_restarts_and_a_part_nobody_asked_for_is_no_file() {
         let pin = Pin::of(&whole(Some("\"a\"")));
         let other = whole(Some("\"b\""));
-        assert_eq!(judge(200, Some((&pin, 50)), &other), Verdict::Whole(Pin::of(&other)));
+        assert_eq!(
+            judge(200, Some((&pin, 50)), &other),
+            Verdict::Whole(Pin::of(&other))
+        );
         assert_eq!(judge(200, None, &other), Verdict::Whole(Pin::of(&other)));
-        assert_eq!(judge(206, None, &part(None, "bytes 0-9/10")), Verdict::NoFile);
-        assert!(matches!(judge(416, Some((&pin, 50)), &other), Verdict::Restart(_)));
+        assert_eq!(
+            judge(206, None, &part(None, "bytes 0-9/10")),
+            Verdict::NoFile
+        );
+        assert!(matches!(
+            judge(416, Some((&pin, 50)), &other),
+            Verdict::Restart(_)
+        ));
         for status in [204, 205, 302, 304, 404, 416, 500] {
             assert_eq!(judge(status, None, &other), Verdict::NoFile, "{status}");
         }
@@ -329,7 +407,10 @@ mod tests {
     #[test]
     fn facts_come_back_as_they_were_written_or_not_at_all() {
         let url = Url::parse("http://user:secret@h/a?b=\"c\"").unwrap();
-        let pin = Pin::of(&Fields { last_modified: Some(CHANGED), ..whole(Some("\"a\"")) });
+        let pin = Pin::of(&Fields {
+            last_modified: Some(CHANGED),
+            ..whole(Some("\"a\""))
+        });
         let facts = Facts::new(&url, pin);
         let line = facts.to_line();
         assert!(!line.contains("secret"));
@@ -338,7 +419,11 @@ mod tests {
         assert!(facts.is_about(&url));
         assert!(!facts.is_about(&Url::parse("http://h/b").unwrap()));
         for cut in 0..line.len() {
-            assert_eq!(Facts::from_line(&line.as_bytes()[..cut]), None, "cut at {cut}");
+            assert_eq!(
+                Facts::from_line(&line.as_bytes()[..cut]),
+                None,
+                "cut at {cut}"
+            );
         }
         for bad in ["{}\n", "null\n", "{\"greenloop\":2,\"url\":\"x\"}\n", "\n"] {
             assert_eq!(Facts::from_line(bad.as_bytes()), None, "{bad:?}");

@@ -72,7 +72,10 @@ impl Tries {
         // Only bytes that the next attempt keeps are progress: a server that cuts every
         // transfer at the same place, and cannot resume, must not hold us for ever.
         if kept > self.kept {
-            *self = Self { kept, ..Self::default() };
+            *self = Self {
+                kept,
+                ..Self::default()
+            };
         }
         if !is_retried(failure) {
             return Verdict::GiveUp;
@@ -126,7 +129,11 @@ fn is_retried(failure: &Failure) -> bool {
 /// ("full jitter"), so that clients that failed together do not come back together.
 fn backoff(policy: &RetryPolicy, n: u32, dice: f64) -> Duration {
     let factor = 2_u32.saturating_pow(n.saturating_sub(1));
-    policy.delay_first.saturating_mul(factor).min(policy.delay_max).mul_f64(dice.clamp(0.0, 1.0))
+    policy
+        .delay_first
+        .saturating_mul(factor)
+        .min(policy.delay_max)
+        .mul_f64(dice.clamp(0.0, 1.0))
 }
 
 /// A small random number generator (splitmix64), seeded by the caller.
@@ -171,7 +178,10 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_cap_with_full_jitter() {
-        let policy = RetryPolicy { tries: 9, ..policy() };
+        let policy = RetryPolicy {
+            tries: 9,
+            ..policy()
+        };
         let mut tries = Tries::default();
         let mut next = |dice| tries.judge(&policy, &network(), 0, dice);
         assert_eq!(next(1.0), Verdict::Again(Duration::from_secs(1)));
@@ -197,8 +207,14 @@ mod tests {
         // Stuck, also when what is kept shrinks and grows again.
         assert_eq!(next(50), again);
         assert_eq!(next(99), Verdict::GiveUp);
-        let one = RetryPolicy { tries: 1, ..policy() };
-        assert_eq!(Tries::default().judge(&one, &network(), 0, 0.0), Verdict::GiveUp);
+        let one = RetryPolicy {
+            tries: 1,
+            ..policy()
+        };
+        assert_eq!(
+            Tries::default().judge(&one, &network(), 0, 0.0),
+            Verdict::GiveUp
+        );
     }
 
     #[test]
@@ -222,7 +238,9 @@ mod tests {
         ] {
             assert_eq!(is_retried(&Failure::new(kind, "x")), retried, "{kind:?}");
         }
-        assert!(is_retried(&Failure::new(FailureKind::BadResponse, "cut").transient()));
+        assert!(is_retried(
+            &Failure::new(FailureKind::BadResponse, "cut").transient()
+        ));
     }
 
     #[test]

@@ -95,11 +95,17 @@ impl ContentRange {
         let (range, total) = rest.trim().split_once('/')?;
         let (range, total) = (range.trim(), total.trim());
         if range == "*" {
-            return Some(Self::Unsatisfied { total: digits(total)? });
+            return Some(Self::Unsatisfied {
+                total: digits(total)?,
+            });
         }
         let (first, last) = range.split_once('-')?;
         let (first, last) = (digits(first.trim())?, digits(last.trim())?);
-        let total = if total == "*" { None } else { Some(digits(total)?) };
+        let total = if total == "*" {
+            None
+        } else {
+            Some(digits(total)?)
+        };
         let consistent = first <= last && total.is_none_or(|total| last < total);
         consistent.then_some(Self::Bytes { first, last, total })
     }
@@ -151,7 +157,9 @@ impl<'a> EntityTag<'a> {
             None => (false, value),
         };
         let opaque = quoted.strip_prefix('"')?.strip_suffix('"')?;
-        let clean = opaque.bytes().all(|b| b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80);
+        let clean = opaque
+            .bytes()
+            .all(|b| b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80);
         clean.then_some(Self { weak, opaque })
     }
 
@@ -205,15 +213,23 @@ pub struct SuggestedName {
 pub fn content_disposition(value: &[u8]) -> Option<SuggestedName> {
     let mut plain = None;
     let mut extended = None;
-    for (name, value) in Parameters { rest: value } {
+    for (name, value) in (Parameters { rest: value }) {
         if name.eq_ignore_ascii_case(b"filename*") {
             extended = extended.or_else(|| extended_value(&value));
         } else if name.eq_ignore_ascii_case(b"filename") {
             plain = plain.or_else(|| Some(utf8_or_latin1(&value)));
         }
     }
-    let extended = extended.map(|name| SuggestedName { name, decoded: true });
-    extended.or_else(|| plain.map(|name| SuggestedName { name, decoded: false }))
+    let extended = extended.map(|name| SuggestedName {
+        name,
+        decoded: true,
+    });
+    extended.or_else(|| {
+        plain.map(|name| SuggestedName {
+            name,
+            decoded: false,
+        })
+    })
 }
 
 /// The `name=value` pieces of a field; pieces without `=` are passed over.
@@ -326,7 +342,11 @@ mod tests {
             ("99999999999999999999999", None, seconds(u64::MAX)),
             ("Sun, 06 Nov 1994 08:49:47 GMT", date, seconds(10)),
             ("Sun, 06 Nov 1994 08:00:10 GMT", None, seconds(10)),
-            ("Sun, 06 Nov 1994 08:00:10 GMT", Some("garbage"), seconds(10)),
+            (
+                "Sun, 06 Nov 1994 08:00:10 GMT",
+                Some("garbage"),
+                seconds(10),
+            ),
             // Past, also when only the server's clock says so.
             ("Sun, 06 Nov 1994 08:49:00 GMT", date, seconds(0)),
             ("Sunday, 06-Nov-94 08:49:47 GMT", date, seconds(10)),
@@ -337,7 +357,11 @@ mod tests {
             ("soon", date, None),
             ("Sun, 99 Nov 1994 08:49:47 GMT", date, None),
         ] {
-            assert_eq!(retry_after(value, date, now), expected, "{value:?} {date:?}");
+            assert_eq!(
+                retry_after(value, date, now),
+                expected,
+                "{value:?} {date:?}"
+            );
         }
     }
 
@@ -384,7 +408,9 @@ mod tests {
         assert!(!tag("W/\"a\"").matches_strongly(tag("W/\"a\"")));
         assert!(tag("W/\"a\"").matches(tag("\"a\"")));
         assert_eq!(tag("\"\"").opaque, "");
-        for bad in ["", "a", "\"", "\"a", "w/\"a\"", "\"a\"b\"", "\"a b\"", "\"a\n\""] {
+        for bad in [
+            "", "a", "\"", "\"a", "w/\"a\"", "\"a\"b\"", "\"a b\"", "\"a\n\"",
+        ] {
             assert_eq!(EntityTag::parse(bad), None, "{bad:?}");
         }
     }
@@ -400,7 +426,10 @@ mod tests {
             ("filename=a.txt", Some("a.txt")),
             ("attachment; filename=a b.txt", Some("a b.txt")),
             ("attachment; filename=\"\\\"q\\\".txt\"", Some("\"q\".txt")),
-            ("attachment; filename=\"C:\\dir\\a.txt\"", Some("C:\\dir\\a.txt")),
+            (
+                "attachment; filename=\"C:\\dir\\a.txt\"",
+                Some("C:\\dir\\a.txt"),
+            ),
             ("attachment; filename=\"open", Some("open")),
             ("attachment; filename=x; filename*=UTF-8''y", Some("y")),
             ("attachment; filename*=UTF-8'en'y; filename=x", Some("y")),
@@ -411,7 +440,10 @@ mod tests {
             ("attachment; filename*=UTF-8''%ff; filename=x", Some("x")),
             ("attachment; filename*=y; filename=x", Some("x")),
             ("attachment; filename*=KOI8-R''y; filename=x", Some("x")),
-            ("attachment; filename=\"=?UTF-8?B?4oKs?=\"", Some("=?UTF-8?B?4oKs?=")),
+            (
+                "attachment; filename=\"=?UTF-8?B?4oKs?=\"",
+                Some("=?UTF-8?B?4oKs?="),
+            ),
             ("attachment; filename=€.txt", Some("€.txt")),
             ("attachment; filename=one; filename=two", Some("one")),
             ("attachment; filename=", Some("")),
