@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
-use greenloop::switch::{Builder, Generator, Greenlet, Hub, Step};
+use greenloop::switch::{Builder, Generator, Greenlet, Hub, Step, Yielder};
 
 /// The stack of the creation benches.
 const STACK_BYTES: usize = 64 * 1024;
@@ -189,7 +189,7 @@ fn create_pooled(count: u64) -> f64 {
     let begin = Instant::now();
     for i in 0..count {
         let builder = Builder::new().stack_bytes(STACK_BYTES);
-        let mut generator = builder.generator(move |_, ()| i);
+        let mut generator = builder.generator(move |_: &Yielder<'_, (), ()>, ()| i);
         black_box(generator.send(()).expect("first resume"));
     }
     each(begin.elapsed(), count)
@@ -220,8 +220,8 @@ fn greenlet_create(count: u64) -> f64 {
     Hub::new().run(|main| {
         let begin = Instant::now();
         for i in 0..count {
-            let body = move |_: &_, first: u64| Ok(first + i);
-            let greenlet = Builder::new().stack_bytes(STACK_BYTES).greenlet(main, body);
+            let builder = Builder::new().stack_bytes(STACK_BYTES);
+            let greenlet = builder.greenlet(main, move |_, first: u64| Ok(first + i));
             black_box(greenlet.switch(main, i).expect("nothing throws"));
         }
         each(begin.elapsed(), count)

@@ -46,9 +46,12 @@ pub mod apps;
 pub(crate) mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod net;
 pub mod proto;
 pub(crate) mod runtime;
+pub mod server;
 pub mod switch;
+pub mod sync;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};

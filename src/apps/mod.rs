@@ -5,3 +5,4 @@
 //! (`cli/`), and anything two programs share (that belongs on a lower floor).
 
 pub mod demo_switch;
+pub mod echo;

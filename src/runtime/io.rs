@@ -131,29 +131,30 @@ impl<T: Descriptor> Source<T> {
         self.run(wait, Direction::Write, limit, call)
     }
 
-    /// Waits until something can be read (or the peer closed, or an error is pending).
+    /// Like [`Source::read_with`], but `None` once `stop` is set and `call` would block.
     ///
-    /// False if `stop` was set instead; who sets it wakes the waiter with `Handle::nudge`.
-    pub(crate) fn wait_readable(
+    /// Who sets `stop` then wakes the caller with `Handle::nudge`.
+    pub(crate) fn read_unless<R>(
         &mut self,
+        stop: &AtomicBool,
         limit: Deadline,
-        stop: Option<&AtomicBool>,
-    ) -> io::Result<bool> {
+        mut call: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<Option<R>> {
         let task = current();
-        if stop.is_some() && task.on_worker {
+        if task.on_worker {
             // Before the first look at `stop`, so that a nudge after it finds the waker.
             let registration = self.registration();
             task.io_seat.occupy(self.id, || registration.waker());
         }
-        let is_stopped = || stop.is_some_and(|stop| stop.load(Ordering::SeqCst));
         self.run(
             Wait::Read,
             Direction::Read,
             limit,
-            |descriptor| match poll_now(descriptor, PollFlags::IN)? {
-                true => Ok(true),
-                false if is_stopped() => Ok(false),
-                false => Err(io::ErrorKind::WouldBlock.into()),
+            |descriptor| match call(descriptor) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && stop.load(Ordering::SeqCst) => {
+                    Ok(None)
+                }
+                answer => answer.map(Some),
             },
         )
     }
@@ -252,15 +253,6 @@ const FOREVER: Timespec = Timespec {
 )]
 fn clear_flag<T: AsRawFd>(registration: &CoIo<T>) {
     registration.reset_io();
-}
-
-/// Asks for readiness without waiting.
-fn poll_now(descriptor: &impl AsFd, flags: PollFlags) -> io::Result<bool> {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    Ok(poll(&mut [PollFd::new(descriptor, flags)], Some(&now))? > 0)
 }
 
 impl<T: Descriptor> Drop for Source<T> {

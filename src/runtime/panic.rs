@@ -11,7 +11,7 @@ pub(crate) fn install() {
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if let Some(task) = try_current().filter(|task| task.stack_bytes > 0) {
+            if let Some(task) = try_current().filter(|task| task.is_greenlet()) {
                 // Standard error may be closed; the panic goes on all the same.
                 let _ = writeln!(
                     std::io::stderr(),

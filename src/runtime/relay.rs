@@ -159,9 +159,11 @@ fn ring_next() {
 }
 
 /// Lets this worker look for events before `task`, the caller, goes on.
+///
+/// Only greenlets rest: a bell that did would wait for itself.
 pub(crate) fn rest(task: &Task) {
     if let Some(bells) = BELLS.get()
-        && task.on_worker
+        && task.is_greenlet()
         && !std::thread::panicking()
     {
         let own = workers::bell();

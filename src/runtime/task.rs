@@ -294,6 +294,11 @@ impl Task {
         self.ticks.store(0, Ordering::Relaxed);
     }
 
+    /// Tells a greenlet from an OS thread and from the engine's other coroutines.
+    pub(crate) fn is_greenlet(&self) -> bool {
+        self.stack_bytes > 0
+    }
+
     /// `"NAME" (#ID)`, or `#ID`.
     pub(crate) fn title(&self) -> String {
         match &self.name {

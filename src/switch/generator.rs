@@ -77,8 +77,7 @@ use crate::error::Result as CrateResult;
 /// ```compile_fail,E0277
 /// use greenloop::switch::Generator;
 ///
-/// let generator = Generator::new(|_, ()| ());
-/// let _: &Generator<(), (), ()> = &generator;
+/// let generator: Generator<(), (), ()> = Generator::new(|_, ()| ());
 /// std::thread::spawn(move || drop(generator));
 /// ```
 ///

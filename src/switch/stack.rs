@@ -65,7 +65,7 @@ pub(super) struct PooledStack {
 /// ```
 /// use greenloop::switch::{Builder, PoolStats, pool_stats};
 ///
-/// let make = || Builder::new().stack_bytes(80 * 1024).generator(|_, ()| ());
+/// let make = || Builder::new().stack_bytes(80 * 1024).generator::<(), (), (), _>(|_, ()| ());
 /// drop(make()); // the first one maps a stack
 /// drop(make()); // the second one finds it idle
 /// assert_eq!(pool_stats(80 * 1024), PoolStats { mapped_total: 1, idle: 1 });

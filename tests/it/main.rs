@@ -10,4 +10,6 @@
 
 mod support;
 
+mod fair;
 mod runtime;
+mod switch;

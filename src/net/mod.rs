@@ -1,0 +1,24 @@
+//! Streams over the network: addresses, names, TCP (and TLS on top).
+//!
+//! Everything here looks like its counterpart in `std::net` and waits the greenlet's way:
+//! while a call waits, other greenlets run; a kill or a [`Timeout`](crate::Timeout) ends it
+//! with an error. One stream has one user at a time, which `&mut self` enforces at compile
+//! time; for both directions at once there is [`TcpStream::split`].
+//!
+//! What a connection is used for does not belong here (see `server`).
+
+mod addr;
+mod connect;
+mod listener;
+mod resolve;
+mod split;
+mod stream;
+mod tcp;
+
+pub use addr::Address;
+pub use listener::{ListenOptions, TcpListener};
+pub use resolve::{resolve, resolve_deadline};
+pub use split::{ReadHalf, WriteHalf};
+pub use std::net::Shutdown;
+pub use stream::Stream;
+pub use tcp::TcpStream;

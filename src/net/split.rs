@@ -1,0 +1,98 @@
+//! The two directions of a connection, for two greenlets.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use crate::net::stream::Stream;
+use crate::net::tcp::TcpStream;
+use crate::runtime::deadline::Deadline;
+
+/// The reading half of a [`TcpStream::split`].
+#[derive(Debug)]
+pub struct ReadHalf(pub(super) TcpStream);
+
+/// The writing half of a [`TcpStream::split`]; dropping it ends the writing.
+#[derive(Debug)]
+pub struct WriteHalf(pub(super) TcpStream);
+
+impl ReadHalf {
+    /// Like [`Stream::read_deadline`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
+        self.0.read_deadline(buf, limit)
+    }
+
+    /// Like [`Stream::set_read_timeout`].
+    pub fn set_read_timeout(&mut self, limit: Option<Duration>) {
+        self.0.set_read_timeout(limit);
+    }
+}
+
+impl WriteHalf {
+    /// Like [`Stream::write_deadline`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
+        self.0.write_deadline(buf, limit)
+    }
+
+    /// Like [`Stream::write_all_deadline`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_all_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<()> {
+        self.0.write_all_deadline(buf, limit)
+    }
+
+    /// Like [`Stream::set_write_timeout`].
+    pub fn set_write_timeout(&mut self, limit: Option<Duration>) {
+        self.0.set_write_timeout(limit);
+    }
+
+    /// Ends the writing: the peer reads all that was written and then the end.
+    ///
+    /// # Errors
+    /// As [`Stream::shutdown`].
+    pub fn shutdown(&mut self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // It fails if the peer has reset the connection or the writing has ended: fine.
+        let _ = self.shutdown();
+    }
+}
+
+impl Read for ReadHalf {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read_vectored(bufs)
+    }
+}
+
+impl Write for WriteHalf {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(bufs)
+    }
+
+    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
+        self.0.write_all(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

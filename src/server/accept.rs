@@ -1,0 +1,284 @@
+//! The accept loop: permit, accept, hand over; and what to do when accept fails.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::net::{TcpListener, TcpStream};
+use crate::runtime::spawn::Builder;
+use crate::server::conns::Seat;
+use crate::server::handler::{Conn, Handler};
+use crate::server::observe::{ConnInfo, Outcome};
+use crate::server::stream::Shared;
+use crate::sync::Permit;
+use crate::util::lock;
+
+/// Where connections come from; tests script one.
+pub(super) trait Accept: Send + 'static {
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
+
+    /// Takes one connection that is there already, if the descriptor can be had.
+    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
+}
+
+impl Accept for TcpListener {
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept()
+    }
+
+    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        // Long enough to be a try at all.
+        self.accept_timeout(Duration::from_millis(1))
+    }
+}
+
+/// Accepts until the greenlet is killed, or until an error that will not go away.
+pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Error> {
+    let mut pause = Pause::default();
+    let mut reserve = Reserve::new();
+    loop {
+        let Ok(permit) = permit(shared) else {
+            return None;
+        };
+        let handed_over = match listener.accept() {
+            Ok((stream, peer)) => {
+                pause.reset();
+                reserve.refill();
+                hand_over(shared, stream, peer, permit, &mut pause)
+            }
+            Err(error) => recover(shared, &mut listener, error, &mut pause, &mut reserve),
+        };
+        match handed_over {
+            Ok(()) => {}
+            Err(error) if error.is_cancelled() => return None,
+            Err(error) => return Some(error),
+        }
+    }
+}
+
+fn permit(shared: &Shared) -> Result<Permit> {
+    if let Some(permit) = shared.permits.try_acquire() {
+        return Ok(permit);
+    }
+    shared.counters.full.add(1);
+    shared.config.observer.full(shared.config.max_connections);
+    shared.permits.acquire()
+}
+
+/// What an accept error says about the next accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It concerned one connection, which is gone.
+    GoOn,
+    /// The process or the system is out of something: wait.
+    Wait,
+    /// The listener is no listener any more.
+    Stop,
+}
+
+/// Sorts an accept error by what it means (accept(2), "Error handling" and "Errors").
+fn sort(error: &io::Error) -> Verdict {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        // The peer left while it was in the queue, or a signal came.
+        Some(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN | Errno::PROTO) => Verdict::GoOn,
+        // Linux passes pending network errors of the new socket to accept.
+        Some(
+            Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+            // A firewall rule forbids this one.
+            | Errno::PERM,
+        ) => Verdict::GoOn,
+        Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK) => Verdict::Stop,
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC (no watches left), and what nobody knows.
+        _ => Verdict::Wait,
+    }
+}
+
+/// Deals with an accept error.
+///
+/// # Errors
+/// The error itself, if it will not go away; cancelled, if the pause was ended by a kill.
+fn recover(
+    shared: &Shared,
+    listener: &mut impl Accept,
+    error: io::Error,
+    pause: &mut Pause,
+    reserve: &mut Reserve,
+) -> Result<()> {
+    let verdict = sort(&error);
+    let error = Error::from(error);
+    if error.is_cancelled() {
+        return Err(error);
+    }
+    shared.counters.accept_errors.add(1);
+    let length = match verdict {
+        Verdict::GoOn => pause.tolerate(),
+        Verdict::Wait => {
+            if reserve.shed(listener) {
+                shared.counters.shed.add(1);
+            }
+            Some(pause.next())
+        }
+        Verdict::Stop => None,
+    };
+    shared.config.observer.accept_error(&error, length);
+    match (verdict, length) {
+        (Verdict::Stop, _) => Err(error),
+        (_, Some(length)) => crate::sleep(length),
+        (_, None) => Ok(()),
+    }
+}
+
+/// How long to leave the clients to the kernel: gevent's 10 ms, doubling to 1 s.
+#[derive(Debug, Default)]
+struct Pause {
+    last: Duration,
+    tolerated: u32,
+}
+
+impl Pause {
+    const MIN: Duration = Duration::from_millis(10);
+    const MAX: Duration = Duration::from_secs(1);
+    /// Errors of single connections in a row that need no pause: a burst of clients that
+    /// leave early has them. More look like an error that does not know its name.
+    const TOLERATED_MAX: u32 = 64;
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn next(&mut self) -> Duration {
+        self.last = (self.last * 2).clamp(Self::MIN, Self::MAX);
+        self.last
+    }
+
+    fn tolerate(&mut self) -> Option<Duration> {
+        self.tolerated += 1;
+        (self.tolerated > Self::TOLERATED_MAX).then(|| self.next())
+    }
+}
+
+/// A descriptor kept for the moment when there are no others.
+///
+/// Without it a process at its limit cannot even refuse: clients stay connected to nobody.
+/// Given up for one accept, it lets one client learn that it is not served.
+struct Reserve(Option<OwnedFd>);
+
+impl Reserve {
+    fn new() -> Self {
+        let mut reserve = Self(None);
+        reserve.refill();
+        reserve
+    }
+
+    fn refill(&mut self) {
+        if self.0.is_none() {
+            self.0 = eventfd(0, EventfdFlags::CLOEXEC).ok();
+        }
+    }
+
+    /// Accepts and closes one connection; false if it could not.
+    fn shed(&mut self, listener: &mut impl Accept) -> bool {
+        self.0 = None;
+        let shed = listener.try_accept().map(drop).is_ok();
+        self.refill();
+        shed
+    }
+}
+
+/// What a connection's greenlet is given.
+struct Parcel {
+    stream: TcpStream,
+    info: ConnInfo,
+    /// Last: the limit and the count must not see it gone before it is.
+    permit: Permit,
+    seat: Seat,
+}
+
+/// Starts a greenlet for the connection, however long it takes to get one.
+///
+/// # Errors
+/// Cancelled.
+fn hand_over(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Permit,
+    pause: &mut Pause,
+) -> Result<()> {
+    shared.counters.accepted.add(1);
+    let seat = shared.conns.admit();
+    let info = ConnInfo::new(seat.id, peer);
+    // A failed spawn drops its closure: the parcel must not be in it.
+    let parcel = Arc::new(Mutex::new(Some(Parcel {
+        stream,
+        info,
+        permit,
+        seat,
+    })));
+    loop {
+        let body = {
+            let (shared, parcel) = (shared.clone(), parcel.clone());
+            move || {
+                let parcel = lock(&parcel).take();
+                if let Some(parcel) = parcel {
+                    serve(&shared, parcel);
+                }
+            }
+        };
+        let mut builder = Builder::new().name(format!("conn {} {peer}", info.id));
+        if let Some(bytes) = shared.config.stack_bytes {
+            builder = builder.stack_bytes(bytes);
+        }
+        match builder.try_spawn(body) {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                shared.counters.spawn_errors.add(1);
+                let length = pause.next();
+                shared
+                    .config
+                    .observer
+                    .accept_error(&error.into(), Some(length));
+                if let Err(killed) = crate::sleep(length) {
+                    shared.counters.killed.add(1);
+                    return Err(killed);
+                }
+            }
+        }
+    }
+}
+
+/// A connection's life.
+fn serve(shared: &Shared, parcel: Parcel) {
+    let Parcel {
+        stream,
+        info,
+        permit,
+        seat,
+    } = parcel;
+    let mut conn = Conn::new(stream, info, &shared.config, shared.draining.clone());
+    let outcome = if seat.occupy(crate::current()) {
+        shared.config.observer.accepted(&info);
+        let handler: &dyn Handler = &*shared.handler;
+        Outcome::of(catch_unwind(AssertUnwindSafe(|| handler.handle(&mut conn))))
+    } else {
+        Outcome::Killed
+    };
+    let end = conn.close(outcome);
+    shared.counters.count(&end);
+    drop(permit);
+    shared.config.observer.closed(&info, &end);
+    drop(seat);
+}

@@ -1,0 +1,246 @@
+//! What serves one connection, and the connection as it sees it.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::net::{Stream, TcpStream};
+use crate::runtime::deadline::Deadline;
+use crate::server::config::ServerConfig;
+use crate::server::observe::{ConnEnd, ConnInfo, Outcome};
+
+/// Serves connections, each in a greenlet of its own.
+///
+/// Functions and closures from `&mut Conn` to `Result<()>` are handlers. When the handler
+/// returns, the connection is closed; after `Ok`, such that the peer still gets all that
+/// was written. A panic closes that connection and is counted; no other is touched.
+pub trait Handler: Send + Sync + 'static {
+    /// Serves one connection to its end.
+    ///
+    /// # Errors
+    /// Counted and reported by the server, which closes the connection without ceremony.
+    fn handle(&self, conn: &mut Conn) -> Result<()>;
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&mut Conn) -> Result<()> + Send + Sync + 'static,
+{
+    fn handle(&self, conn: &mut Conn) -> Result<()> {
+        self(conn)
+    }
+}
+
+/// A connection that a server has accepted.
+///
+/// It reads and writes under the server's idle and write timeouts. The peer's end of its
+/// direction (a read of zero bytes) leaves ours open: what has to be answered still is.
+///
+/// Between two messages, wait with [`Conn::read_next`] or [`Conn::wait_ready`]: they tell
+/// an idle connection of a server that drains to end, and only them. A plain `read` is in
+/// the middle of something, and goes on.
+pub struct Conn {
+    stream: TcpStream,
+    info: ConnInfo,
+    draining: Arc<AtomicBool>,
+    bytes_read: u64,
+    bytes_written: u64,
+    since: Instant,
+}
+
+impl Conn {
+    pub(super) fn new(
+        mut stream: TcpStream,
+        info: ConnInfo,
+        config: &ServerConfig,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        stream.set_read_timeout(config.idle_timeout);
+        stream.set_write_timeout(config.write_timeout);
+        let since = Instant::now();
+        Self {
+            stream,
+            info,
+            draining,
+            bytes_read: 0,
+            bytes_written: 0,
+            since,
+        }
+    }
+
+    /// Its number in this server, from 1.
+    pub fn id(&self) -> u64 {
+        self.info.id
+    }
+
+    /// Its number and the address of the other side.
+    pub fn info(&self) -> ConnInfo {
+        self.info
+    }
+
+    /// The address of the other side.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.info.peer
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// Tells whether the server drains: end after what is in hand.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the first byte of the next message. False if there is none to come: the
+    /// peer has ended its direction, or the server drains and nothing has arrived.
+    ///
+    /// What has arrived is served, whether the server drains or not.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// Timeout, when nothing came for the idle timeout; cancelled, when the drain's
+    /// deadline came; what the system reports.
+    pub fn wait_ready(&mut self) -> Result<bool> {
+        let limit = self.stream.read_timeout().into();
+        let peeked = self.stream.peek_or_stop(&mut [0], limit, &self.draining)?;
+        Ok(peeked.is_some_and(|count| count > 0))
+    }
+
+    /// Reads the first part of the next message: [`Conn::wait_ready`] and `read` in one
+    /// system call. Zero where the former gives false.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Conn::wait_ready`].
+    pub fn read_next(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let limit = self.stream.read_timeout().into();
+        let count = self.stream.read_or_stop(buf, limit, &self.draining)?;
+        Ok(self.count_read(count.unwrap_or(0)))
+    }
+
+    /// Closes it as `outcome` demands, and says how it ended.
+    pub(super) fn close(mut self, outcome: Outcome) -> ConnEnd {
+        if matches!(outcome, Outcome::Finished) {
+            self.close_gently();
+        }
+        ConnEnd {
+            outcome,
+            bytes_read: self.bytes_read,
+            bytes_written: self.bytes_written,
+            duration: self.since.elapsed(),
+        }
+    }
+
+    /// Ends the writing; and if the peer is still sending, takes that in for a moment.
+    ///
+    /// A close with unread input makes the kernel send a reset, and a reset can destroy
+    /// what the peer has not read yet (RFC 1122, 4.2.2.13; nginx calls it lingering).
+    fn close_gently(&mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let now = AtomicBool::new(true);
+        let limit = Deadline::after(LINGER_MAX);
+        let pending = self.stream.peek_or_stop(&mut [0], limit, &now);
+        if !matches!(pending, Ok(Some(1))) {
+            return;
+        }
+        let mut sink = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(count @ 1..) = self.stream.read_deadline(&mut sink, limit)
+            && count < left
+        {
+            left -= count;
+        }
+    }
+
+    fn count_read(&mut self, count: usize) -> usize {
+        self.bytes_read += count as u64;
+        count
+    }
+
+    fn count_written(&mut self, count: usize) -> usize {
+        self.bytes_written += count as u64;
+        count
+    }
+}
+
+impl Stream for Conn {
+    fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
+        let count = self.stream.read_deadline(buf, limit)?;
+        Ok(self.count_read(count))
+    }
+
+    fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
+        let count = self.stream.write_deadline(buf, limit)?;
+        Ok(self.count_written(count))
+    }
+
+    fn set_read_timeout(&mut self, limit: Option<Duration>) {
+        self.stream.set_read_timeout(limit);
+    }
+
+    fn set_write_timeout(&mut self, limit: Option<Duration>) {
+        self.stream.set_write_timeout(limit);
+    }
+
+    fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        self.stream.shutdown(how)
+    }
+}
+
+impl Read for Conn {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buf)?;
+        Ok(self.count_read(count))
+    }
+}
+
+impl Write for Conn {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(buf)?;
+        Ok(self.count_written(count))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let count = self.stream.write_vectored(bufs)?;
+        Ok(self.count_written(count))
+    }
+
+    /// One limit for the whole, as gevent's `sendall`.
+    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
+        self.write_all_deadline(buf, self.stream.write_timeout().into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two round trips on a bad line (Go's `rstAvoidanceDelay`).
+const LINGER_MAX: Duration = Duration::from_millis(500);
+
+/// A peer that sends more than this after our end will not read the answer either; Go
+/// gives up a body after as much.
+const LINGER_BYTES_MAX: usize = 256 * 1024;

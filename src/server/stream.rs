@@ -1,0 +1,339 @@
+//! The stream server: what is started, and the handle on what runs.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::net::TcpListener;
+use crate::runtime::spawn::Builder;
+use crate::runtime::{kill, signal};
+use crate::server::accept;
+use crate::server::config::ServerConfig;
+use crate::server::conns::Conns;
+use crate::server::drain::{Control, supervise};
+use crate::server::handler::Handler;
+use crate::server::observe::{Counters, Report};
+use crate::sync::Semaphore;
+
+/// A server that is bound and not started.
+///
+/// # Examples
+///
+/// An echo server, asked once:
+///
+/// ```
+/// use greenloop::net::TcpStream;
+/// use greenloop::server::{Conn, StreamServer};
+/// use std::io::{Read, Write};
+/// use std::time::Duration;
+///
+/// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+///     let mut buf = vec![0; 1024];
+///     loop {
+///         match conn.read_next(&mut buf)? {
+///             0 => return Ok(()),
+///             n => conn.write_all(&buf[..n])?,
+///         }
+///     }
+/// })?;
+///
+/// let mut client = TcpStream::connect(server.addr())?;
+/// client.write_all(b"hello")?;
+/// let mut answer = [0; 5];
+/// client.read_exact(&mut answer)?;
+/// assert_eq!(&answer, b"hello");
+///
+/// // The idle connection is told, and ends at once.
+/// let report = server.drain(Duration::from_secs(5))?;
+/// assert_eq!((report.accepted, report.finished, report.killed), (1, 1, 0));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.server.StreamServer`.
+pub struct StreamServer {
+    listeners: Vec<TcpListener>,
+    addrs: Vec<SocketAddr>,
+    config: ServerConfig,
+}
+
+/// A server that runs. Dropping it changes nothing: the server runs until it is stopped.
+#[derive(Clone)]
+pub struct ServerHandle {
+    shared: Arc<Shared>,
+}
+
+/// What the parts of a running server have in common.
+pub(super) struct Shared {
+    pub(super) config: ServerConfig,
+    pub(super) handler: Box<dyn Handler>,
+    pub(super) permits: Semaphore,
+    pub(super) conns: Arc<Conns>,
+    pub(super) counters: Counters,
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) control: Control,
+    addrs: Vec<SocketAddr>,
+}
+
+impl StreamServer {
+    /// Binds `HOST:PORT` with the default [`ServerConfig`].
+    ///
+    /// # Switching
+    /// May switch to other greenlets, if a name has to be looked up.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn bind(address: impl ToString) -> Result<Self> {
+        ServerConfig::new().bind(address)
+    }
+
+    pub(super) fn new(listeners: Vec<TcpListener>, config: ServerConfig) -> Result<Self> {
+        if listeners.is_empty() {
+            return Err(Error::message("a server needs an address to listen on"));
+        }
+        let addrs = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            listeners,
+            addrs,
+            config,
+        })
+    }
+
+    /// The address it listens on (the first, if there are several).
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// The addresses it listens on.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Starts to accept, in greenlets of its own.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// No greenlet can be started.
+    ///
+    /// gevent: `StreamServer.start()`.
+    pub fn start(self, handler: impl Handler) -> Result<ServerHandle> {
+        let shared = Arc::new(Shared {
+            permits: Semaphore::new(self.config.max_connections),
+            config: self.config,
+            handler: Box::new(handler),
+            conns: Arc::default(),
+            counters: Counters::default(),
+            draining: Arc::default(),
+            control: Control::default(),
+            addrs: self.addrs,
+        });
+        let mut acceptors = Vec::new();
+        for (listener, addr) in self.listeners.into_iter().zip(&shared.addrs) {
+            let own = shared.clone();
+            let acceptor = Builder::new()
+                .name(format!("accept {addr}"))
+                .try_spawn(move || {
+                    // Says that the server must end, also if an observer panics here.
+                    let _stop = StopOnDrop(&own);
+                    if let Some(error) = accept::run(&own, listener) {
+                        own.control.fail(&own, &error.context("accepting"));
+                    }
+                });
+            match acceptor {
+                Ok(acceptor) => acceptors.push(acceptor),
+                Err(error) => {
+                    acceptors.iter().for_each(|acceptor| acceptor.kill());
+                    return Err(error.into());
+                }
+            }
+        }
+        let own = shared.clone();
+        let handles: Vec<_> = acceptors.iter().map(|acceptor| acceptor.handle()).collect();
+        let supervisor = Builder::new()
+            .name("server")
+            .try_spawn(move || supervise(&own, acceptors));
+        if let Err(error) = supervisor {
+            handles.iter().for_each(|acceptor| acceptor.kill());
+            return Err(error.into());
+        }
+        Ok(ServerHandle { shared })
+    }
+
+    /// Serves until somebody stops the server, or an accept error does that will not go
+    /// away.
+    ///
+    /// # Switching
+    /// May switch to other greenlets.
+    ///
+    /// # Errors
+    /// No greenlet can be started. Cancelled or timeout, if that ended the wait: the server
+    /// is stopped then, its connections killed.
+    ///
+    /// gevent: `StreamServer.serve_forever()`.
+    pub fn serve(self, handler: impl Handler) -> Result<Report> {
+        self.start(handler)?.outlast()
+    }
+
+    /// Serves until SIGTERM or SIGINT: the first drains within
+    /// [`ServerConfig::drain_timeout`], a second one kills at once.
+    ///
+    /// # Switching
+    /// May switch to other greenlets.
+    ///
+    /// # Errors
+    /// As [`StreamServer::serve`]; signals cannot be watched.
+    ///
+    /// gevent: none; there a signal ends the process.
+    pub fn serve_until_signal(self, handler: impl Handler) -> Result<Report> {
+        let server = self.start(handler)?;
+        let watcher = server.stop_on_signals();
+        if watcher.is_err() {
+            server.begin_drain(Duration::ZERO);
+        }
+        let report = server.outlast();
+        watcher?.kill();
+        report
+    }
+}
+
+/// Lets the server end when an accept loop has.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.control.ask(self.0, self.0.config.drain_timeout);
+    }
+}
+
+impl ServerHandle {
+    /// The address it listens on (the first, if there are several).
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addrs[0]
+    }
+
+    /// The addresses it listens on.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.shared.addrs
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Report {
+        self.shared.snapshot()
+    }
+
+    /// Tells whether its end was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.shared.control.is_asked()
+    }
+
+    /// Stops it and waits for the end: no more connections are taken, idle ones end at
+    /// once, the others have `limit` to end, and are killed then.
+    ///
+    /// Of several calls the nearest limit holds; each gets the report.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the server has ended.
+    ///
+    /// # Errors
+    /// Cancelled or timeout, if that ended the wait; the drain goes on.
+    ///
+    /// gevent: `StreamServer.stop(timeout=limit)`.
+    pub fn drain(&self, limit: Duration) -> Result<Report> {
+        self.begin_drain(limit);
+        self.wait()
+    }
+
+    /// Stops it without waiting for the end; see [`ServerHandle::drain`].
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn begin_drain(&self, limit: Duration) {
+        self.shared.control.ask(&self.shared, limit);
+    }
+
+    /// Stops it at once: all connections are killed.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the server has ended.
+    ///
+    /// # Errors
+    /// As [`ServerHandle::drain`].
+    ///
+    /// gevent: `StreamServer.stop(timeout=0)`.
+    pub fn stop_now(&self) -> Result<Report> {
+        self.drain(Duration::ZERO)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, unless the server has ended.
+    ///
+    /// # Errors
+    /// Cancelled or timeout, if that ended the wait; the server runs on.
+    pub fn wait(&self) -> Result<Report> {
+        self.shared.control.ended.wait()?;
+        Ok(self.shared.control.report().unwrap_or_default())
+    }
+
+    /// Waits for the end, and brings it about if the wait is ended.
+    fn outlast(&self) -> Result<Report> {
+        self.wait().inspect_err(|_| {
+            // The report goes to nobody; the error says why.
+            let _ = kill::shield(|| self.stop_now());
+        })
+    }
+
+    /// Has SIGTERM and SIGINT stop the server: the first drains, the second kills.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// The signals cannot be watched, or no greenlet started.
+    pub fn stop_on_signals(&self) -> Result<crate::Handle> {
+        let signals = signal::Signals::new(&[signal::SIGTERM, signal::SIGINT])?;
+        let server = self.clone();
+        let watcher = Builder::new().name("signals").try_spawn(move || {
+            let mut limit = server.shared.config.drain_timeout;
+            while signals.wait().is_ok() {
+                server.begin_drain(limit);
+                limit = Duration::ZERO;
+            }
+        })?;
+        Ok(watcher.handle())
+    }
+}
+
+impl Shared {
+    /// The counts at this moment.
+    pub(super) fn snapshot(&self) -> Report {
+        let mut report = self.counters.report();
+        report.open = self.conns.len() as u64;
+        report.fatal = self.control.fatal();
+        report
+    }
+}
+
+impl fmt::Debug for StreamServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamServer")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("addrs", &self.shared.addrs)
+            .finish_non_exhaustive()
+    }
+}

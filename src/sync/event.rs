@@ -1,0 +1,155 @@
+//! A flag that greenlets wait for.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::park::{Parker, WaitList};
+use crate::runtime::task::Wait;
+use crate::sync::waiters::begin;
+use crate::util::lock;
+
+/// A flag that is set and cleared, and that any number of greenlets and threads wait for.
+///
+/// Setting it wakes everyone who waits at that moment, in order of arrival, even if it is
+/// cleared at once.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::sync::Event;
+///
+/// let ready = Event::new();
+/// let waiter = {
+///     let ready = ready.clone();
+///     greenloop::spawn(move || ready.wait())
+/// };
+/// ready.set();
+/// waiter.join().unwrap()?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `gevent.event.Event`.
+#[derive(Clone, Default)]
+pub struct Event {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    set: bool,
+    waiters: WaitList,
+}
+
+impl Event {
+    /// An event that is not set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets it and wakes everyone who waits.
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn set(&self) {
+        let mut state = lock(&self.state);
+        state.set = true;
+        state.waiters.wake_all();
+    }
+
+    /// Clears it; whoever calls `wait` from now on waits.
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn clear(&self) {
+        lock(&self.state).set = false;
+    }
+
+    /// Tells whether it is set.
+    pub fn is_set(&self) -> bool {
+        lock(&self.state).set
+    }
+
+    /// Waits until it is set.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// Cancelled, when the greenlet was killed; timeout, when a
+    /// [`Timeout`](crate::Timeout) passed.
+    ///
+    /// gevent: `Event.wait()`.
+    pub fn wait(&self) -> Result<()> {
+        self.wait_until_set(Deadline::NEVER)
+    }
+
+    /// Waits at most `limit` until it is set; false if it was not.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// Cancelled, when the greenlet was killed; timeout, when an outer
+    /// [`Timeout`](crate::Timeout) passed. `limit` itself is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Event;
+    /// use std::time::Duration;
+    ///
+    /// let never = Event::new();
+    /// assert!(!never.wait_timeout(Duration::from_millis(2))?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Event.wait(timeout=limit)`.
+    pub fn wait_timeout(&self, limit: Duration) -> Result<bool> {
+        self.wait_deadline(Deadline::after(limit))
+    }
+
+    /// Waits until it is set or `limit` has come; false if it was not set.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Event::wait_timeout`].
+    pub fn wait_deadline(&self, limit: Deadline) -> Result<bool> {
+        match self.wait_until_set(limit) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_timeout() && e.timeout_id().is_none() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn wait_until_set(&self, limit: Deadline) -> Result<()> {
+        begin()?;
+        let parker = Parker::new();
+        let ticket = {
+            let mut state = lock(&self.state);
+            if state.set {
+                return Ok(());
+            }
+            state.waiters.push(parker.unparker())
+        };
+        let waited = parker.park(Wait::Event, limit);
+        if waited.is_err() {
+            lock(&self.state).waiters.remove(ticket);
+        }
+        waited
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Event")
+            .field("set", &state.set)
+            .field("waiting", &state.waiters.len())
+            .finish()
+    }
+}

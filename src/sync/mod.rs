@@ -1,0 +1,19 @@
+//! Greenlets (and OS threads) waiting for each other.
+//!
+//! Every type here is a cheap handle on shared state (`Clone`), works between greenlets and
+//! plain OS threads alike, and is built on one primitive, the runtime's parker. What a
+//! waker gives (a permit, an item) either reaches a waiter or stays: a waiter that is
+//! killed or timed out consumes nothing.
+//!
+//! Descriptors do not belong here (see `net`), nor anything that knows about connections.
+
+mod event;
+mod queue;
+mod scope;
+mod semaphore;
+mod waiters;
+
+pub use event::Event;
+pub use queue::{PutError, Queue};
+pub use scope::{Scope, ScopedGreenlet, scope};
+pub use semaphore::{Permit, Semaphore};

@@ -1,0 +1,134 @@
+//! A line of waiters, each with a slot for what it gives or gets.
+//!
+//! Both directions of a hand-over use it: a consumer waits with an empty slot that a
+//! producer fills, a producer waits with a full slot that a consumer empties. The list
+//! lives under its user's lock, and slots are touched only there, so who got what is never
+//! in doubt: after its wake-up (or its departure) a waiter looks into its slot under the
+//! same lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::runtime::park::{self, Parker, Unparker};
+use crate::runtime::relay;
+use crate::util::lock;
+
+/// See the module.
+pub(super) struct Waiters<T> {
+    line: BTreeMap<u64, Waiter<T>>,
+    next: u64,
+}
+
+struct Waiter<T> {
+    unparker: Unparker,
+    slot: Slot<T>,
+}
+
+/// What one waiter gives or gets.
+pub(super) struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+/// A place in the line.
+pub(super) struct Place<T> {
+    key: u64,
+    slot: Slot<T>,
+}
+
+impl<T> Slot<T> {
+    fn new(content: Option<T>) -> Self {
+        Self(Arc::new(Mutex::new(content)))
+    }
+
+    fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn put(&self, item: T) {
+        *lock(&self.0) = Some(item);
+    }
+
+    fn take(&self) -> Option<T> {
+        lock(&self.0).take()
+    }
+}
+
+impl<T> Waiters<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            line: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Puts a waiter at the end of the line.
+    pub(super) fn join(&mut self, parker: &Parker, content: Option<T>) -> Place<T> {
+        self.next += 1;
+        let slot = Slot::new(content);
+        self.line.insert(
+            self.next,
+            Waiter {
+                unparker: parker.unparker(),
+                slot: slot.share(),
+            },
+        );
+        Place {
+            key: self.next,
+            slot,
+        }
+    }
+
+    /// Ends a waiter's stay, however its wait ended, and empties its slot.
+    pub(super) fn leave(&mut self, place: &Place<T>) -> Option<T> {
+        self.line.remove(&place.key);
+        place.slot.take()
+    }
+
+    /// Hands `item` to the first one that still waits, or back if there is none.
+    pub(super) fn give(&mut self, mut item: T) -> Result<(), T> {
+        while let Some((_, waiter)) = self.line.pop_first() {
+            // Before the wake-up: the waiter may run at once.
+            waiter.slot.put(item);
+            if waiter.unparker.unpark() {
+                return Ok(());
+            }
+            match waiter.slot.take() {
+                Some(back) => item = back,
+                // Only the list's user touches slots, under the lock that is held now.
+                None => return Ok(()),
+            }
+        }
+        Err(item)
+    }
+
+    /// Takes the item of the first one that still waits, and wakes it.
+    pub(super) fn receive(&mut self) -> Option<T> {
+        while let Some((_, waiter)) = self.line.pop_first() {
+            if waiter.unparker.unpark() {
+                return waiter.slot.take();
+            }
+        }
+        None
+    }
+
+    /// Wakes all; their slots stay as they are, which tells them that nothing was handed
+    /// over.
+    pub(super) fn dismiss(&mut self) {
+        for (_, waiter) in std::mem::take(&mut self.line) {
+            waiter.unparker.unpark();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.line.len()
+    }
+}
+
+/// Begins a call that may wait: fails if the caller was killed or a `Timeout` of its own
+/// has passed, and lets others have their turn after many calls in a row.
+pub(super) fn begin() -> crate::Result<()> {
+    park::check(crate::Deadline::NEVER)?;
+    let task = park::current();
+    if task.tick() {
+        relay::rest(&task);
+    }
+    Ok(())
+}
