@@ -121,9 +121,13 @@ impl Client {
                 .header(header::IF_RANGE, validator);
         }
         let head = Deadline::after(self.head_timeout);
-        let pending = self.reactor.inside(|| self.reactor.hold(Box::pin(request.send())));
+        let pending = self
+            .reactor
+            .inside(|| self.reactor.hold(Box::pin(request.send())));
         match block_on_deadline(pending, head.earlier(total)) {
-            Ok(Ok(response)) => Ok(Answer { response: self.reactor.hold(response) }),
+            Ok(Ok(response)) => Ok(Answer {
+                response: self.reactor.hold(response),
+            }),
             Ok(Err(error)) => Err(classify(&error, Phase::Head)),
             Err(error) => Err(waited(&error, "head", total)),
         }
@@ -144,8 +148,10 @@ impl Answer {
     /// The failure that the status stands for.
     pub(crate) fn refusal(&self) -> Failure {
         let status = self.response.get().status();
-        let failure =
-            Failure::status(status.as_u16(), status.canonical_reason().unwrap_or("unknown"));
+        let failure = Failure::status(
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("unknown"),
+        );
         let pause = self
             .text(header::RETRY_AFTER)
             .filter(|_| failure.kind() == FailureKind::Busy)
@@ -214,10 +220,16 @@ fn follow(at: &Url, answer: &Answer) -> Result<Url, Failure> {
         return refuse(format!("redirect to what is no URL: {location}"));
     };
     if !is_http(&next) || next.host_str().is_none() {
-        return refuse(format!("redirect to {}, which is not followed", without_password(&next)));
+        return refuse(format!(
+            "redirect to {}, which is not followed",
+            without_password(&next)
+        ));
     }
     if at.scheme() == "https" && next.scheme() == "http" {
-        return refuse(format!("redirect from https to http: {}", without_password(&next)));
+        return refuse(format!(
+            "redirect from https to http: {}",
+            without_password(&next)
+        ));
     }
     if next.fragment().is_none() {
         next.set_fragment(at.fragment());
@@ -234,8 +246,11 @@ fn same_origin(a: &Url, b: &Url) -> bool {
 /// A name and password in the list's URL go on to the same host, and nowhere else; those
 /// that a server puts into a redirect are never used.
 fn carry_credentials(first: &Url, next: &mut Url, at_home: bool) {
-    let (username, password) =
-        if at_home { (first.username(), first.password()) } else { ("", None) };
+    let (username, password) = if at_home {
+        (first.username(), first.password())
+    } else {
+        ("", None)
+    };
     // Both only fail for URLs without a host, which were refused.
     let _ = next.set_username(username);
     let _ = next.set_password(password);
@@ -256,14 +271,18 @@ fn own_headers(pairs: &[(String, String)]) -> Result<HeaderMap> {
 /// TLS with the certificate check on, against Mozilla's authorities and those of
 /// `ca_file`.
 fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(path) = ca_file {
         let bad = |e: &dyn std::fmt::Display| {
             Error::message(e).context(format_args!("reading certificates from {}", path.display()))
         };
         let found = CertificateDer::pem_file_iter(path).map_err(|e| bad(&e))?;
         for certificate in found {
-            roots.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+            roots
+                .add(certificate.map_err(|e| bad(&e))?)
+                .map_err(|e| bad(&e))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -300,14 +319,21 @@ fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
         return Failure::new(FailureKind::Dns, text);
     }
     if error.is_timeout() {
-        let limit = if error.is_connect() { "connect time limit passed" } else { &text };
+        let limit = if error.is_connect() {
+            "connect time limit passed"
+        } else {
+            &text
+        };
         return Failure::new(FailureKind::Timeout, limit);
     }
     if error.is_connect() {
         return Failure::new(FailureKind::Network, text);
     }
     let reset = finds::<io::Error>(error).is_some_and(|e| {
-        matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        matches!(
+            e.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
     });
     match phase {
         Phase::Body if reset => Failure::new(FailureKind::Network, text),
@@ -323,7 +349,9 @@ fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
 
 /// Hyper's words for a head that is none; its types are not ours to name.
 fn is_malformed(text: &str) -> bool {
-    ["invalid", "too large", "unexpected"].iter().any(|word| text.contains(word))
+    ["invalid", "too large", "unexpected"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// The texts of an error and its causes, without reqwest's own and without the URL.
@@ -351,7 +379,10 @@ fn finds<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
             return Some(found);
         }
         // An I/O error gives its content's cause as its own and leaves the content out.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        cause = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(inner) => Some(inner),
             None => error.source(),
         };

@@ -68,7 +68,10 @@ impl Reactor {
 
     /// Keeps `value` such that it is also dropped inside.
     pub(crate) fn hold<T>(&'static self, value: T) -> Held<T> {
-        Held { value: Some(value), reactor: self }
+        Held {
+            value: Some(value),
+            reactor: self,
+        }
     }
 }
 
