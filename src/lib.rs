@@ -46,8 +46,11 @@ pub mod apps;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub(crate) mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod http;
 pub mod net;
+pub mod proto;
 pub(crate) mod runtime;
 pub mod server;
 pub mod switch;

@@ -38,7 +38,9 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
         Some(signal) if report.is_stopped => {
             out::note(resume_hint(&args.input_file));
             // 128 and the number, as a shell reports a process that a signal ended.
-            Err(Failure::Silent(u8::try_from(128 + signal).unwrap_or(EXIT_INTERRUPTED)))
+            Err(Failure::Silent(
+                u8::try_from(128 + signal).unwrap_or(EXIT_INTERRUPTED),
+            ))
         }
         _ if report.is_success() => Ok(()),
         _ => Err(Failure::Silent(EXIT_FAILURE)),
@@ -48,12 +50,20 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
 /// What only the whole command line can tell; returns the URLs on it.
 fn check(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
     if args.urls.is_empty() && args.input_file.is_empty() {
-        return Err(Failure::usage("no URL: give one, or a list with --input-file FILE"));
+        return Err(Failure::usage(
+            "no URL: give one, or a list with --input-file FILE",
+        ));
     }
     if args.out.is_some() && (args.urls.len() != 1 || !args.input_file.is_empty()) {
-        return Err(Failure::usage("--out names one file, and there is not exactly one URL"));
+        return Err(Failure::usage(
+            "--out names one file, and there is not exactly one URL",
+        ));
     }
-    let given: Vec<_> = args.urls.iter().map(|url| Entry::parse(url, None)).collect();
+    let given: Vec<_> = args
+        .urls
+        .iter()
+        .map(|url| Entry::parse(url, None))
+        .collect();
     for entry in &given {
         if let Err(reason) = entry.url() {
             return Err(Failure::usage(format_args!("\"{entry}\": {reason}")));
@@ -104,8 +114,11 @@ fn finish(args: &GetArgs, report: &Report) -> Outcome {
     if !args.json {
         return out::line(summary(report));
     }
-    let failures: serde_json::Map<_, _> =
-        report.failures.iter().map(|(kind, count)| (kind.name().into(), (*count).into())).collect();
+    let failures: serde_json::Map<_, _> = report
+        .failures
+        .iter()
+        .map(|(kind, count)| (kind.name().into(), (*count).into()))
+        .collect();
     out::line(json!({
         "summary": {
             "saved": report.saved,
@@ -128,7 +141,10 @@ fn summary(report: &Report) -> String {
         show_bytes(report.received),
         show_duration(report.elapsed),
     );
-    for (count, what) in [(report.skipped, "skipped"), (report.duplicates, "duplicate")] {
+    for (count, what) in [
+        (report.skipped, "skipped"),
+        (report.duplicates, "duplicate"),
+    ] {
         if count > 0 {
             text.push_str(&format!("; {} {what}", show_count(count)));
         }
@@ -136,13 +152,21 @@ fn summary(report: &Report) -> String {
     if report.failed > 0 {
         let kind = |(kind, count): (&FailureKind, &u64)| format!("{} {kind}", show_count(*count));
         let kinds: Vec<_> = report.failures.iter().map(kind).collect();
-        text.push_str(&format!("; {} failed ({})", show_count(report.failed), kinds.join(", ")));
+        text.push_str(&format!(
+            "; {} failed ({})",
+            show_count(report.failed),
+            kinds.join(", ")
+        ));
     }
     text
 }
 
 fn resume_hint(lists: &[PathBuf]) -> String {
-    let list = if lists.iter().any(|path| path == Path::new("-")) { " and list" } else { "" };
+    let list = if lists.iter().any(|path| path == Path::new("-")) {
+        " and list"
+    } else {
+        ""
+    };
     format!(
         "interrupted: partial files are kept; the same command{list} with --existing skip goes on"
     )
@@ -177,15 +201,20 @@ impl Sources {
             names: Arc::default(),
             error: Arc::default(),
         };
-        let (queue, names, error) =
-            (sources.queue.clone(), sources.names.clone(), sources.error.clone());
+        let (queue, names, error) = (
+            sources.queue.clone(),
+            sources.names.clone(),
+            sources.error.clone(),
+        );
         let read = move || {
             if let Err(failed) = read_all(given, readers, &queue, &names) {
                 *lock(&error) = Some(failed.to_string());
             }
             queue.close();
         };
-        let thread = std::thread::Builder::new().name("greenloop-list".into()).spawn(read);
+        let thread = std::thread::Builder::new()
+            .name("greenloop-list".into())
+            .spawn(read);
         thread.map_err(|e| Failure::failed(format_args!("starting a thread: {e}")))?;
         Ok(sources)
     }
@@ -212,8 +241,7 @@ fn read_all(
     for (name, reader) in readers {
         lock(names).push((next_id, name.clone()));
         for entry in UrlList::new(BufReader::new(reader)) {
-            let entry =
-                entry.map_err(|e| Error::from(e).context(format!("reading {name}")))?;
+            let entry = entry.map_err(|e| Error::from(e).context(format!("reading {name}")))?;
             next_id += 1;
             if queue.put(entry).is_err() {
                 return Ok(());

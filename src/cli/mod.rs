@@ -7,12 +7,12 @@
 
 mod args;
 mod demo;
-// mod get;
+mod get;
 mod load;
 mod out;
-// mod progress;
+mod progress;
 mod serve;
-// mod tour;
+mod tour;
 mod units;
 
 use args::{Cli, Command, ServeCommand};
@@ -85,11 +85,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome {
     match command {
-        //         Command::Tour => tour::run(),
+        Command::Tour => tour::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
-        _ => todo!(),
+        Command::Get(args) => get::run(&args),
     }
 }
 

@@ -55,7 +55,10 @@ enum Line {
 
 impl Progress {
     pub(crate) fn new(lists: Arc<Mutex<Vec<(u64, String)>>>) -> Self {
-        Self { state: Mutex::default(), lists }
+        Self {
+            state: Mutex::default(),
+            lists,
+        }
     }
 
     /// Takes an event; returns what ended, if something did.
@@ -64,7 +67,13 @@ impl Progress {
         match event {
             Event::Started { url } => {
                 let name = escape(url.as_bytes());
-                state.running.insert(id, Running { name, ..Running::default() });
+                state.running.insert(
+                    id,
+                    Running {
+                        name,
+                        ..Running::default()
+                    },
+                );
             }
             Event::Head { name, total, kept } => {
                 let running = state.running.entry(id).or_default();
@@ -82,7 +91,6 @@ impl Progress {
                 state.done_bytes += outcome.received;
                 return Some(outcome);
             }
-            _ => {}
         }
         None
     }
@@ -96,18 +104,28 @@ impl Progress {
     }
 
     fn as_line(&self, outcome: &Fetched) -> Line {
-        let name = outcome.path.as_ref().map(|path| escape(path.as_os_str().as_encoded_bytes()));
+        let name = outcome
+            .path
+            .as_ref()
+            .map(|path| escape(path.as_os_str().as_encoded_bytes()));
         let name = name.unwrap_or_default();
         match &outcome.end {
             End::Saved => Line::Out(format!(
                 "{name}  {} in {}{}",
                 show_bytes(outcome.bytes),
                 show_duration(outcome.elapsed),
-                if outcome.is_size_verified { "" } else { " (the server gave no size)" },
+                if outcome.is_size_verified {
+                    ""
+                } else {
+                    " (the server gave no size)"
+                },
             )),
             End::Skipped => Line::Out(format!("{name}  is there, skipped")),
             End::Failed(failure) => {
-                let place = self.place(outcome).map(|place| place + ": ").unwrap_or_default();
+                let place = self
+                    .place(outcome)
+                    .map(|place| place + ": ")
+                    .unwrap_or_default();
                 let tries = if outcome.tries > 1 {
                     format!(" (after {} tries)", outcome.tries)
                 } else {
@@ -115,7 +133,6 @@ impl Progress {
                 };
                 Line::Error(format!("error: {place}{}: {failure}{tries}", outcome.url))
             }
-            _ => Line::Out(name),
         }
     }
 }
@@ -126,7 +143,6 @@ fn as_json(outcome: &Fetched) -> Value {
         End::Saved => ("saved", None),
         End::Skipped => ("skipped", None),
         End::Failed(failure) => ("failed", Some(failure)),
-        _ => ("other", None),
     };
     json!({
         "id": outcome.id,
@@ -158,16 +174,25 @@ impl Reporter {
         let (pending, shown) = (lines.clone(), progress.clone());
         let bars = (style == Style::Bars).then(Bars::new);
         let print = move || print(&pending, &shown, bars);
-        let thread = std::thread::Builder::new().name("greenloop-print".into()).spawn(print);
+        let thread = std::thread::Builder::new()
+            .name("greenloop-print".into())
+            .spawn(print);
         let thread = thread.map_err(|e| Failure::failed(format_args!("starting a thread: {e}")))?;
-        Ok(Self { style, progress, lines, thread })
+        Ok(Self {
+            style,
+            progress,
+            lines,
+            thread,
+        })
     }
 
     /// What the downloads tell.
     pub(crate) fn observer(&self) -> impl Observer + use<> {
         let (style, progress, lines) = (self.style, self.progress.clone(), self.lines.clone());
         move |id: u64, event: &Event<'_>| {
-            let Some(outcome) = progress.note(id, event) else { return };
+            let Some(outcome) = progress.note(id, event) else {
+                return;
+            };
             let line = match style {
                 Style::Json => Line::Out(as_json(outcome).to_string()),
                 Style::Bars | Style::Lines => progress.as_line(outcome),
@@ -180,7 +205,9 @@ impl Reporter {
     /// Lets it print what is left, and takes the bars away.
     pub(crate) fn finish(self) -> Outcome {
         self.lines.close();
-        self.thread.join().unwrap_or_else(|_| Err(Failure::failed("the printing thread panicked")))
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Failure::failed("the printing thread panicked")))
     }
 }
 
@@ -240,7 +267,12 @@ impl Bars {
     fn new() -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let all = multi.add(ProgressBar::no_length().with_style(template("{wide_msg}")));
-        Self { multi, all, running: HashMap::new(), begun: Instant::now() }
+        Self {
+            multi,
+            all,
+            running: HashMap::new(),
+            begun: Instant::now(),
+        }
     }
 
     fn redraw(&mut self, progress: &Progress) {
@@ -256,7 +288,8 @@ impl Bars {
         for (id, running) in &state.running {
             bytes += running.bytes;
             let bar = self.running.entry(*id).or_insert_with(|| {
-                self.multi.insert_before(&self.all, ProgressBar::no_length())
+                self.multi
+                    .insert_before(&self.all, ProgressBar::no_length())
             });
             match running.total {
                 Some(total) if bar.length() != Some(total) => {
