@@ -16,6 +16,7 @@ mod tour;
 mod units;
 
 use args::{Cli, Command, ServeCommand};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -123,6 +124,12 @@ fn one_line(text: &str) -> String {
 
 /// Makes one line of the parser's answer and points to the help of the subcommand meant.
 fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
+    let meant = command_meant(args);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage(format_args!(
+            "{meant} needs a subcommand (see {meant} --help)"
+        ));
+    }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let told: Vec<&str> = text
@@ -131,7 +138,7 @@ fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
         .take_while(|l| !l.is_empty())
         .collect();
     let told = told.join(" ");
-    Failure::usage(format_args!("{told} (see {} --help)", command_meant(args)))
+    Failure::usage(format_args!("{told} (see {meant} --help)"))
 }
 
 /// `greenloop serve echo` for arguments that begin so.

@@ -78,6 +78,27 @@ impl Greenloop {
         self
     }
 
+    /// Adds an argument.
+    pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Takes its standard input from elsewhere.
+    pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
+    /// Runs it as a user who may do nothing special (who runs the tests may be root).
+    pub(crate) fn as_nobody(mut self) -> Self {
+        use std::os::unix::process::CommandExt;
+        if rustix::process::geteuid().is_root() {
+            self.command.uid(65_534).gid(65_534);
+        }
+        self
+    }
+
     /// Starts it and waits for its end.
     pub(crate) fn run(self) -> Run {
         self.start().finish()
@@ -86,12 +107,13 @@ impl Greenloop {
     /// Starts it.
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().expect("the command was built");
-        let mut stdin = child.stdin.take().expect("it is piped");
         let input = self.input;
-        // Its own thread: the child may print before it reads.
-        thread::spawn(move || {
-            let _ = stdin.write_all(&input);
-        });
+        if let Some(mut stdin) = child.stdin.take() {
+            // Its own thread: the child may print before it reads.
+            thread::spawn(move || {
+                let _ = stdin.write_all(&input);
+            });
+        }
         let stdout = child.stdout.take().map(lines_of);
         let mut pipe = child.stderr.take().expect("it is piped");
         let stderr = thread::spawn(move || {
@@ -148,6 +170,11 @@ impl Running {
             .trim_start_matches("tcp://")
             .parse()
             .unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    /// Closes the reading end of its standard output.
+    pub(crate) fn stop_reading(&mut self) {
+        self.stdout = None;
     }
 
     /// The process's number.
@@ -221,7 +248,12 @@ fn lines_of(pipe: ChildStdout) -> Receiver<String> {
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
         while matches!(reader.read_until(b'\n', &mut line), Ok(n) if n > 0) {
-            let _ = send.send(String::from_utf8_lossy(&line).into_owned());
+            if send
+                .send(String::from_utf8_lossy(&line).into_owned())
+                .is_err()
+            {
+                break; // nobody reads: closes the pipe
+            }
             line.clear();
         }
     });
