@@ -72,6 +72,10 @@ fn check(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
     Ok(given)
 }
 
+#[expect(
+    clippy::large_stack_frames,
+    reason = "a long chain on the OS thread's stack"
+)]
 fn downloader(args: &GetArgs) -> Downloader {
     let or_never = |limit: Option<Duration>| limit.unwrap_or(Duration::MAX);
     let downloader = Downloader::new()

@@ -15,11 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A name and what finds its figures.
+type Part = (&'static str, fn() -> Result<String>);
+
 /// Runs every part; succeeds only if all checks held.
 pub(crate) fn run() -> Outcome {
     super::start_runtime(None)?;
     let begun = Instant::now();
-    let parts: [(&str, fn() -> Result<String>); 6] = [
+    let parts: [Part; 6] = [
         ("demo yield", || {
             demo(&["yield"], &alternating("----B---", "----A---"))
         }),

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -33,8 +34,28 @@ pub(crate) struct Run {
 }
 
 /// Begins a run with these arguments.
-pub(crate) fn greenloop<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Greenloop {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_greenloop"));
+pub(crate) fn greenloop<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Greenloop {
+    program(Path::new(env!("CARGO_BIN_EXE_greenloop")), args)
+}
+
+/// Begins a run of an example, which `cargo test` has built.
+pub(crate) fn example_program<S: AsRef<OsStr>>(
+    name: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Greenloop {
+    let path = Path::new(env!("CARGO_BIN_EXE_greenloop"))
+        .with_file_name("examples")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples`",
+        path.display()
+    );
+    program(&path, args)
+}
+
+fn program<S: AsRef<OsStr>>(path: &Path, args: impl IntoIterator<Item = S>) -> Greenloop {
+    let mut command = Command::new(path);
     command
         .args(args)
         .env_remove("RUST_LOG")
@@ -79,7 +100,7 @@ impl Greenloop {
     }
 
     /// Adds an argument.
-    pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
@@ -91,7 +112,7 @@ impl Greenloop {
     }
 
     /// Runs it as a user who may do nothing special (who runs the tests may be root).
-    pub(crate) fn as_nobody(mut self) -> Self {
+    pub(crate) fn with_no_rights(mut self) -> Self {
         use std::os::unix::process::CommandExt;
         if rustix::process::geteuid().is_root() {
             self.command.uid(65_534).gid(65_534);
@@ -202,7 +223,7 @@ impl Running {
         use std::os::unix::process::ExitStatusExt;
         let code = status
             .code()
-            .or(status.signal().map(|s| 128 + s))
+            .or_else(|| status.signal().map(|s| 128 + s))
             .expect("it has ended");
         Run {
             code,
