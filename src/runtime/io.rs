@@ -202,11 +202,14 @@ impl<T: Descriptor> Source<T> {
         let registration = self.registration();
         task.io_seat.occupy(self.id, || registration.waker());
         // After the seat is taken: a kill from here on finds the waker in it.
-        if let Some(error) = task.interruption(limit) {
+        // One look at the clock for the limit and for the dump.
+        let now = clock::now();
+        if let Some(error) = task.interruption_at(limit, || now) {
             return Err(error.into());
         }
+        task.note_wait_at(wait, now);
         let stopped = workers::moment();
-        task.stop(wait, task.ends_at(limit), || {
+        task.stop_noted(task.ends_at(limit), || {
             registration.wait_io();
         });
         task.reset_ticks();

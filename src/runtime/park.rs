@@ -160,6 +160,11 @@ impl Task {
     /// Does the bookkeeping around `switch`, which stops the owner until something happens.
     pub(crate) fn stop(self: &Arc<Self>, wait: Wait, until: u64, switch: impl FnOnce()) {
         self.note_wait(wait);
+        self.stop_noted(until, switch);
+    }
+
+    /// Like [`Task::stop`], when what is waited on is noted already.
+    pub(crate) fn stop_noted(self: &Arc<Self>, until: u64, switch: impl FnOnce()) {
         timer::arm(self, until);
         if self.on_worker {
             workers::leave();
