@@ -252,18 +252,25 @@ mod tests {
         assert!(interleave(Vec::new()).is_empty());
     }
 
-    /// Addresses where nobody listens.
-    fn refused(count: usize) -> Vec<SocketAddr> {
-        let listeners: Vec<_> = (0..count)
-            .map(|_| crate::net::TcpListener::bind("127.0.0.1:0").unwrap())
+    /// Addresses that are taken and where nobody listens, while the sockets live.
+    fn refused(count: usize) -> (Vec<Socket>, Vec<SocketAddr>) {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets: Vec<_> = (0..count)
+            .map(|_| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.bind(&any.into()).unwrap();
+                socket
+            })
             .collect();
-        listeners.iter().map(|l| l.local_addr().unwrap()).collect()
+        let addr = |s: &Socket| s.local_addr().unwrap().as_socket().unwrap();
+        let addrs = sockets.iter().map(addr).collect();
+        (sockets, addrs)
     }
 
     #[test]
     fn refused_addresses_are_passed_over() {
         let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut addrs = refused(2);
+        let (_sockets, mut addrs) = refused(2);
         addrs.push(listener.local_addr().unwrap());
         let start = std::time::Instant::now();
         let stream = race(&addrs, Deadline::NEVER).unwrap();
@@ -274,7 +281,7 @@ mod tests {
 
     #[test]
     fn error_lists_every_attempt() {
-        let addrs = refused(2);
+        let (_sockets, addrs) = refused(2);
         let error = race(&addrs, Deadline::NEVER).unwrap_err();
         assert!(error.is_refused());
         let (first, second) = (addrs[0], addrs[1]);
