@@ -168,7 +168,9 @@ impl<T: Descriptor> Source<T> {
     ) -> io::Result<R> {
         let task = current();
         loop {
-            if let Some(error) = task.interruption(limit.nanos()) {
+            // The call's own limit is looked at only before a wait: what can be done at
+            // once is done, and the clock stays out of the fast path.
+            if let Some(error) = task.interruption(clock::NEVER) {
                 return Err(error.into());
             }
             clear_flag(self.registration());
@@ -196,14 +198,15 @@ impl<T: Descriptor> Source<T> {
         if !task.on_worker {
             return self.wait_on_thread(task, wait, direction, limit);
         }
+        let limit = limit.nanos();
         let registration = self.registration();
         task.io_seat.occupy(self.id, || registration.waker());
         // After the seat is taken: a kill from here on finds the waker in it.
-        if let Some(error) = task.interruption(limit.nanos()) {
+        if let Some(error) = task.interruption(limit) {
             return Err(error.into());
         }
         let stopped = workers::moment();
-        task.stop(wait, task.ends_at(limit.nanos()), || {
+        task.stop(wait, task.ends_at(limit), || {
             registration.wait_io();
         });
         task.reset_ticks();
@@ -225,6 +228,9 @@ impl<T: Descriptor> Source<T> {
             Direction::Read => PollFlags::IN,
             Direction::Write => PollFlags::OUT,
         };
+        if let Some(error) = task.interruption(limit.nanos()) {
+            return Err(error.into());
+        }
         let until = task.ends_at(limit.nanos());
         let left = (until != clock::NEVER).then(|| clock::until(until));
         let left = left.map(|left| Timespec::try_from(left).unwrap_or(FOREVER));
