@@ -8,7 +8,9 @@ use greenloop::server::{Conn, StreamServer};
 use std::io::Write;
 
 fn main() -> greenloop::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7788".into());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:7788".into());
     let server = StreamServer::bind(address)?;
     println!("echo server on {}", server.addr());
     let report = server.serve_until_signal(|conn: &mut Conn| {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, Result};
@@ -232,6 +233,21 @@ impl TcpListener {
         // It fails if the peer has gone already; reading will tell.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer))
+    }
+
+    /// Waits for a connection without taking it.
+    pub(crate) fn wait_ready(&mut self) -> io::Result<()> {
+        self.source
+            .read_with(Wait::Accept, Deadline::NEVER, |listener| {
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&now))? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            })
     }
 
     /// The address it listens on, with the port that was found for port 0.

@@ -41,7 +41,8 @@ pub struct TlsAcceptor {
 /// An end of `S` without TLS' own goodbye is the error `UnexpectedEof`: somebody may have
 /// cut the message short.
 pub struct TlsStream<S, C> {
-    tls: C,
+    /// On the heap: it is over a kilobyte, and greenlets' stacks are small.
+    tls: Box<C>,
     stream: S,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -83,7 +84,7 @@ impl TlsConnector {
     ) -> Result<ClientTls<S>> {
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::message(format!("{name:?} is no name for a certificate")))?;
-        let tls = ClientConnection::new(self.config.clone(), server).map_err(Error::message)?;
+        let tls = boxed(|| ClientConnection::new(self.config.clone(), server))?;
         TlsStream::handshake(tls, stream, limit)
             .map_err(|error| error.context(format!("TLS with {name}")))
     }
@@ -104,9 +105,15 @@ impl TlsAcceptor {
     /// The peer speaks no TLS or does not trust us; timeout when `limit` passed; what the
     /// stream reports.
     pub fn accept<S: Stream>(&self, stream: S, limit: Deadline) -> Result<ServerTls<S>> {
-        let tls = ServerConnection::new(self.config.clone()).map_err(Error::message)?;
+        let tls = boxed(|| ServerConnection::new(self.config.clone()))?;
         TlsStream::handshake(tls, stream, limit).map_err(|error| error.context("TLS"))
     }
+}
+
+/// Makes a connection on the heap. Never inlined: it takes several copies on the stack.
+#[inline(never)]
+fn boxed<C>(make: impl FnOnce() -> Result<C, rustls::Error>) -> Result<Box<C>> {
+    make().map(Box::new).map_err(Error::message)
 }
 
 /// rustls' configuration for clients that trust Mozilla's root certificates.
@@ -132,7 +139,7 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
-    fn handshake(mut tls: C, mut stream: S, limit: Deadline) -> Result<Self> {
+    fn handshake(mut tls: Box<C>, mut stream: S, limit: Deadline) -> Result<Self> {
         let mut limited = Limited {
             stream: &mut stream,
             limit,
@@ -172,7 +179,7 @@ where
             stream: &mut self.stream,
             limit,
         };
-        call(&mut rustls::Stream::new(&mut self.tls, &mut limited))
+        call(&mut rustls::Stream::new(&mut *self.tls, &mut limited))
     }
 }
 

@@ -22,6 +22,9 @@ use crate::util::lock;
 
 /// Where connections come from; tests script one.
 pub(super) trait Accept: Send + 'static {
+    /// Waits for a connection without taking it.
+    fn wait_ready(&mut self) -> io::Result<()>;
+
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
 
     /// Takes one connection that is there already, if the descriptor can be had.
@@ -29,6 +32,10 @@ pub(super) trait Accept: Send + 'static {
 }
 
 impl Accept for TcpListener {
+    fn wait_ready(&mut self) -> io::Result<()> {
+        self.wait_ready()
+    }
+
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept()
     }
@@ -44,11 +51,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Err
     let mut pause = Pause::default();
     let mut reserve = Reserve::new();
     loop {
-        let Ok(permit) = permit(shared) else {
-            return None;
-        };
-        let handed_over = match listener.accept() {
-            Ok((stream, peer)) => {
+        let handed_over = match next(shared, &mut listener)? {
+            Ok((stream, peer, permit)) => {
                 pause.reset();
                 reserve.refill();
                 hand_over(shared, stream, peer, permit, &mut pause)
@@ -61,6 +65,26 @@ pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Err
             Err(error) => return Some(error),
         }
     }
+}
+
+/// Takes a permit, then a connection; `None` when the loop was killed.
+fn next(
+    shared: &Shared,
+    listener: &mut impl Accept,
+) -> Option<io::Result<(TcpStream, SocketAddr, Permit)>> {
+    // One of several listeners must not hold a permit while it has no use for it: the
+    // others may.
+    if shared.addrs.len() > 1
+        && let Err(error) = listener.wait_ready()
+    {
+        return Some(Err(error));
+    }
+    let permit = permit(shared).ok()?;
+    Some(
+        listener
+            .accept()
+            .map(|(stream, peer)| (stream, peer, permit)),
+    )
 }
 
 fn permit(shared: &Shared) -> Result<Permit> {
@@ -297,6 +321,10 @@ mod tests {
     }
 
     impl Accept for Script {
+        fn wait_ready(&mut self) -> io::Result<()> {
+            self.listener.wait_ready()
+        }
+
         fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
             match self.errors.pop_front() {
                 Some(error) => Err(error.into()),
@@ -310,7 +338,10 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Pauses(Arc<Mutex<Vec<(String, Option<u64>)>>>);
+    struct Pauses(Arc<Mutex<Vec<Line>>>);
+
+    /// The error's text and the milliseconds of the pause.
+    type Line = (String, Option<u64>);
 
     impl Observer for Pauses {
         fn accept_error(&self, error: &Error, pause: Option<Duration>) {
@@ -336,7 +367,7 @@ mod tests {
             .unwrap()
     }
 
-    fn line(errno: Errno, pause: Option<u64>) -> (String, Option<u64>) {
+    fn line(errno: Errno, pause: Option<u64>) -> Line {
         (Error::from(io::Error::from(errno)).to_string(), pause)
     }
 

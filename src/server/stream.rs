@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) control: Control,
-    addrs: Vec<SocketAddr>,
+    pub(super) addrs: Vec<SocketAddr>,
 }
 
 impl StreamServer {

@@ -124,7 +124,7 @@ fn kills_race_timeouts_in_every_kind_of_wait() {
                             3 => drop(TcpListener::bind("127.0.0.1:0")?.accept()?),
                             4 => {
                                 let (mut stream, _peer) = loopback()?;
-                                drop(stream.read(&mut [0])?);
+                                stream.read_exact(&mut [0])?;
                             }
                             _ => loop {
                                 blocking(|| ())?;
@@ -139,7 +139,7 @@ fn kills_race_timeouts_in_every_kind_of_wait() {
                 seed ^= seed << 13;
                 seed ^= seed >> 7;
                 seed ^= seed << 17;
-                if seed % 2 == 0 {
+                if seed.is_multiple_of(2) {
                     victim.kill();
                 }
                 if n as u64 % 8 == seed % 8 {
