@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::{Error, Result};
 use crate::net::addr::{Address, Host};
@@ -35,6 +35,8 @@ use crate::runtime::task::Wait;
 /// gevent: a listening `gevent.socket.socket`.
 pub struct TcpListener {
     source: Source<std::net::TcpListener>,
+    /// Made here, so that no other process shares the socket.
+    own: bool,
 }
 
 /// How to listen: see each option.
@@ -138,7 +140,9 @@ impl ListenOptions {
         }
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        TcpListener::from_std(socket.into())
+        let mut listener = TcpListener::from_std(socket.into())?;
+        listener.own = true;
+        Ok(listener)
     }
 }
 
@@ -188,6 +192,7 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         Ok(Self {
             source: Source::new(listener)?,
+            own: false,
         })
     }
 
@@ -233,6 +238,18 @@ impl TcpListener {
         // It fails if the peer has gone already; reading will tell.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer))
+    }
+
+    /// Stops listening at once and frees the port.
+    ///
+    /// The drop does so too, but perhaps a moment later: the descriptor may have to wait
+    /// for a worker (see `runtime::io`), and a restarted server wants its port now. A
+    /// socket that came from elsewhere is only dropped, as others may listen on it.
+    pub(crate) fn close(self) {
+        if self.own {
+            // On Linux this ends the listening; it fails only where it has ended.
+            let _ = SockRef::from(self.source.get_ref()).shutdown(Shutdown::Read);
+        }
     }
 
     /// Waits for a connection without taking it.
