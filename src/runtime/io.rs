@@ -33,7 +33,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{Parker, Unparker, current};
+use crate::runtime::park::current;
 use crate::runtime::task::{Task, Wait};
 use crate::runtime::workers::{self, Moment};
 use crate::runtime::{relay, spawn};
@@ -264,37 +264,17 @@ fn clear_flag<T: AsRawFd>(registration: &CoIo<T>) {
     registration.reset_io();
 }
 
-impl<T: Descriptor> Source<T> {
-    /// Closes the descriptor, and returns when that is done.
-    ///
-    /// A drop may leave the last step to another worker; this waits for it. May switch,
-    /// and is not a cancellation point.
-    pub(crate) fn close(mut self) {
-        let parker = Parker::new();
-        self.end(Some(parker.unparker()));
-        parker.park_surely(Wait::Turn);
-    }
-
-    /// Closes the descriptor as soon as no worker looks at its registration, and wakes
-    /// `then` when it is done.
-    fn end(&mut self, then: Option<Unparker>) {
-        let Some(registered) = self.registered.take() else {
-            return;
-        };
+impl<T: Descriptor> Drop for Source<T> {
+    /// Closes the descriptor as soon as no worker looks at its registration: nearly always
+    /// now, otherwise when every worker has had a turn.
+    fn drop(&mut self) {
+        let closing = Closing(Mutex::new(self.registered.take()));
         self.stops.retain(|stop| !stop.has_passed());
-        let closing = Closing {
-            registered: Mutex::new(Some(registered)),
-            then,
-        };
-        if !self.stops.is_empty() {
+        if self.stops.is_empty() {
+            drop(closing);
+        } else {
             spawn::after_every_worker(closing);
         }
-    }
-}
-
-impl<T: Descriptor> Drop for Source<T> {
-    fn drop(&mut self) {
-        self.end(None);
     }
 }
 
@@ -305,18 +285,12 @@ impl<T: Descriptor> std::fmt::Debug for Source<T> {
 }
 
 /// A registration that a worker may still look at. Its drop unregisters, then closes.
-struct Closing<T: Descriptor> {
-    registered: Mutex<Option<Box<CoIo<T>>>>,
-    then: Option<Unparker>,
-}
+struct Closing<T: Descriptor>(Mutex<Option<Box<CoIo<T>>>>);
 
 impl<T: Descriptor> Drop for Closing<T> {
     fn drop(&mut self) {
-        if let Some(registered) = lock(&self.registered).take() {
+        if let Some(registered) = lock(&self.0).take() {
             drop((*registered).into_inner());
-        }
-        if let Some(then) = &self.then {
-            then.unpark();
         }
     }
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod fair;
 
+mod net;
 mod runtime;
 mod server;
 
