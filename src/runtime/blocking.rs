@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, Parker, Unparker, WaitList};
 use crate::runtime::task::Wait;
-use crate::util::lock;
+use crate::util::{discard, lock};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -197,13 +197,13 @@ fn job<T: Send + 'static>(
 ) -> Job {
     Box::new(move || {
         if caller.is_settled() {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+            discard(f);
             return;
         }
         *lock(&result) = Some(catch_unwind(AssertUnwindSafe(f)));
         if !caller.unpark() {
             let late = lock(&result).take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(late)));
+            discard(late);
         }
     })
 }

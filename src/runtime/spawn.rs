@@ -35,6 +35,7 @@ use crate::runtime::greenlet::{Greenlet, Outcome, Packet};
 use crate::runtime::park::{Seat, current, set_current, with_local};
 use crate::runtime::task::{Birth, Task};
 use crate::runtime::{registry, relay, sleep, timer, workers};
+use crate::util::discard;
 
 /// A greenlet could not be started.
 ///
@@ -263,9 +264,8 @@ impl Builder {
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                live(&task, context, admitted, || {
-                    packet.fill(run(&task, delay, f))
-                });
+                let body = || packet.fill(run(&task, delay, f));
+                live(&task, context, admitted, body);
             }
         };
         match launch(stack_bytes, None, body) {
@@ -288,19 +288,31 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     set_current(task.clone());
     workers::enter(task);
     task.note_running();
-    with_local(|local| local.set_context(context));
+    discard(with_local(|local| local.set_context(context)));
 
     let outcome = body();
-    let locals = with_local(|local| local.take());
-    // A destructor of a local is user code.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(locals)));
-
+    discard_belongings();
     registry::remove(task);
-    task.completion.complete(task, outcome);
+    task.completion.complete(task, outcome, admitted);
     timer::forget(task);
-    drop(admitted);
-    task.seat.vacate();
+    // Before the seat is given up, which may go on on another worker.
     workers::leave();
+    task.seat.vacate();
+}
+
+/// Drops what the greenlet alone owns, while it can still run user code: after its end the
+/// engine would do so, outside of any greenlet, and a panic would end the worker.
+fn discard_belongings() {
+    discard(with_local(|local| local.set_context(Context::default())));
+    // A destructor may make a local anew; the standard library stops after some rounds, too.
+    for _ in 0..8 {
+        let locals = with_local(|local| local.take());
+        if locals.is_empty() {
+            return;
+        }
+        locals.into_values().for_each(discard);
+    }
+    std::mem::forget(with_local(|local| local.take()));
 }
 
 /// Runs the body, unless the greenlet was killed before it could begin.
@@ -310,33 +322,33 @@ fn run<T>(
     f: impl FnOnce() -> T,
 ) -> std::thread::Result<Option<T>> {
     if delay.is_some_and(|delay| sleep::sleep(delay).is_err()) || task.is_killed() {
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+        discard(f);
         return Ok(None);
     }
     let returned = catch_unwind(AssertUnwindSafe(f))?;
     if task.is_kill_seen() {
         // What a killed greenlet returns is how it came to its end, not its result.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(returned)));
+        discard(returned);
         return Ok(None);
     }
     Ok(Some(returned))
 }
 
 /// One of the greenlets that may be alive.
-struct Admitted;
+pub(crate) struct Admitted(());
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl Admitted {
     fn new() -> Result<Self> {
         let limit = config::max_greenlets();
-        let before = ALIVE.fetch_add(1, Ordering::Relaxed);
-        let admitted = Self;
-        if before < limit {
-            Ok(admitted)
-        } else {
-            Err(config::limit_error(limit))
-        }
+        // Not counted up and down again: in between, others would be refused as well.
+        ALIVE
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| {
+                (alive < limit).then_some(alive + 1)
+            })
+            .map(|_| Self(()))
+            .map_err(|_| config::limit_error(limit))
     }
 }
 
