@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
 use crate::runtime::park::{Parker, WaitList, current};
+use crate::runtime::relay;
 use crate::runtime::spawn::Admitted;
 use crate::runtime::task::{Task, Wait};
 use crate::util::{discard, lock};
@@ -193,6 +194,11 @@ impl Handle {
         let waited = parker.park(Wait::Join, limit);
         if waited.is_err() {
             lock(&self.0.completion.state).waiters.remove(ticket);
+        }
+        // Two that start and join in turn would never let their worker look for events.
+        let task = current();
+        if task.tick() {
+            relay::rest(&task);
         }
         match waited {
             Ok(()) => Ok(true),

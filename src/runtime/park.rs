@@ -351,6 +351,7 @@ fn adopt() -> Arc<Task> {
         stack_bytes: 0,
         on_worker: may::coroutine::is_coroutine(),
         seat: Seat::here(),
+        ticks: 0,
     })
 }
 

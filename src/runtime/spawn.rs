@@ -250,13 +250,15 @@ impl Builder {
         start_if_needed()?;
         let admitted = Admitted::new()?;
         let stack_bytes = self.stack_bytes.map(config::round_stack);
+        let spawner = current();
         let task = Task::new(Birth {
             name: self.name,
-            parent: current().id,
+            parent: spawner.id,
             site: Location::caller(),
             stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
             on_worker: true,
             seat: Seat::default(),
+            ticks: spawner.ticks(),
         });
         let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
@@ -289,6 +291,9 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     workers::enter(task);
     task.note_running();
     discard(with_local(|local| local.set_context(context)));
+    if task.tick() {
+        relay::rest(task);
+    }
 
     let outcome = body();
     discard_belongings();
