@@ -135,7 +135,8 @@ pub(crate) fn bell() -> usize {
 
 /// Notes that `bell` was answered on this worker.
 pub(crate) fn set_bell(bell: usize) {
-    if let Some(worker) = WORKERS.get(index()) {
+    // A bell may run before any greenlet, and without having waited.
+    if let Some(worker) = WORKERS.get(enroll()) {
         worker.bell.store(bell, Ordering::Relaxed);
     }
 }
