@@ -96,8 +96,13 @@ enum Direction {
 impl<T: Descriptor> Source<T> {
     /// Registers `descriptor` and makes it non-blocking.
     pub(crate) fn new(descriptor: T) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         spawn::start_if_needed()?;
+        Self::register(descriptor)
+    }
+
+    /// Like [`Source::new`], for the start itself.
+    pub(crate) fn register(descriptor: T) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let registered = CoIo::new(descriptor).map_err(io::Error::from)?;
         Ok(Self {
             registered: Some(Box::new(registered)),

@@ -60,7 +60,7 @@ pub(crate) fn start(count: usize) -> Result<()> {
     });
     let bells = BELLS.get_or_init(|| bells.collect());
     for (number, bell) in bells.iter().enumerate() {
-        let source = Source::new(bell.event.clone())?;
+        let source = Source::register(bell.event.clone())?;
         spawn::launch(None, Some(number), move || answer(number, bell, source))?;
     }
     Ok(())

@@ -31,7 +31,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::config::{self, Config};
 use crate::runtime::context::Context;
-use crate::runtime::greenlet::{Greenlet, Outcome, Packet};
+use crate::runtime::greenlet::{Greenlet, Outcome, Packet, panic_message};
 use crate::runtime::park::{Seat, current, set_current, with_local};
 use crate::runtime::task::{Birth, Task};
 use crate::runtime::{registry, relay, sleep, timer, workers};
@@ -428,7 +428,15 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
 /// Starts the parts of the runtime that are coroutines themselves, and waits until the
 /// first coroutine has run: only then has the engine set itself up.
 pub(crate) fn start_services(workers: usize) -> Result<()> {
-    relay::start(workers)?;
+    timer::start()?;
+    // The engine panics where the system refuses it a descriptor.
+    catch_unwind(AssertUnwindSafe(|| relay::start(workers)))
+        .unwrap_or_else(|panic| Err(Error::message(panic_message(panic.as_ref()))))?;
+    if may::coroutine::is_coroutine() {
+        // Started from a coroutine of the engine's: it runs, and waiting here might hold
+        // up the very worker that is waited for.
+        return Ok(());
+    }
     let (tell, told) = std::sync::mpsc::channel();
     launch(None, None, move || {
         // Nobody waits any more only if this function has failed.
