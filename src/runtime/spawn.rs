@@ -412,8 +412,11 @@ pub(crate) fn launch(
 /// A coroutine that is dealt to a worker can only run after that worker has taken it off
 /// its own list, wherever it runs then; so when all have run, no worker is still inside
 /// what it did before this call.
-pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
+///
+/// False if that cannot be had; then the value is kept for ever.
+pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) -> bool {
     let shared = Arc::new(value);
+    let mut all = true;
     for worker in 0..config::workers() {
         let share = shared.clone();
         if let Err(error) = launch(None, Some(worker), move || drop(share)) {
@@ -421,8 +424,10 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
             // the value for ever is the one safe answer.
             log::error!("cannot close a descriptor: {error}");
             std::mem::forget(shared.clone());
+            all = false;
         }
     }
+    all
 }
 
 /// Starts the parts of the runtime that are coroutines themselves, and waits until the
