@@ -11,9 +11,8 @@
 mod support;
 
 mod fair;
-
 mod runtime;
+mod runtime_review;
 mod server;
-
 mod switch;
 mod sync;
