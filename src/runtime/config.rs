@@ -40,6 +40,10 @@ struct Started {
 
 static STARTED: OnceLock<Started> = OnceLock::new();
 
+/// How the start ended. The engine cannot be started twice, so a failure is for good:
+/// without its bells, a runtime would let everybody sleep for ever.
+static READY: OnceLock<Result<(), String>> = OnceLock::new();
+
 impl Default for Config {
     fn default() -> Self {
         Self::new()
@@ -118,7 +122,8 @@ impl Config {
     /// Never switches.
     ///
     /// # Errors
-    /// It is started already, or the system refuses a descriptor or a thread.
+    /// It is started already, or the system refuses a descriptor or a thread. After such a
+    /// refusal every later call that needs the runtime fails with the same words.
     pub fn start(self) -> Result<()> {
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = lock(&STARTING);
@@ -126,6 +131,13 @@ impl Config {
             return Err(Error::message(
                 "the runtime is already started; Config::start comes first",
             ));
+        }
+        if let Some(Err(text)) = READY.get() {
+            return Err(Error::message(text));
+        }
+        // First, because it is the one part that can be tried again.
+        if self.dump_on_sigquit {
+            signal::dump_on_sigquit()?;
         }
         let stack_bytes = round_stack(self.stack_bytes);
         may::config()
@@ -142,19 +154,21 @@ impl Config {
             max_greenlets,
         });
         overflow::prepare();
-        spawn::start_services(self.workers)?;
+        let served = spawn::start_services(self.workers)
+            .map_err(|error| error.context("starting the runtime").to_string());
+        let served = READY.get_or_init(|| served);
+        if let Err(text) = served {
+            return Err(Error::message(text));
+        }
         // After the first coroutine: the engine installs a handler of its own with it.
         overflow::install();
         panic::install();
-        if self.dump_on_sigquit {
-            signal::dump_on_sigquit()?;
-        }
         Ok(())
     }
 }
 
 pub(crate) fn is_started() -> bool {
-    STARTED.get().is_some()
+    matches!(READY.get(), Some(Ok(())))
 }
 
 /// The number of workers, 0 before the start.

@@ -147,6 +147,9 @@ pub(crate) struct Birth {
     pub(crate) stack_bytes: usize,
     pub(crate) on_worker: bool,
     pub(crate) seat: Seat,
+    /// The spawner's, so that a chain of greenlets that each start the next takes turns
+    /// as one greenlet would.
+    pub(crate) ticks: u32,
 }
 
 impl Task {
@@ -171,7 +174,7 @@ impl Task {
             armed: AtomicU64::new(NEVER),
             wait: AtomicU8::new(Wait::Start as u8),
             since: AtomicU64::new(clock::now()),
-            ticks: AtomicU32::new(0),
+            ticks: AtomicU32::new(birth.ticks),
             completion: Completion::default(),
         })
     }
@@ -298,6 +301,11 @@ impl Task {
         self.ticks
             .store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
+    }
+
+    /// The count so far.
+    pub(crate) fn ticks(&self) -> u32 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     /// Starts counting anew: the owner has just waited for an event.

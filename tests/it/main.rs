@@ -14,7 +14,7 @@ mod fair;
 
 mod net;
 mod runtime;
+mod runtime_review;
 mod server;
-
 mod switch;
 mod sync;
