@@ -11,5 +11,9 @@
 mod support;
 
 mod fair;
+#[cfg(feature = "fetch")]
+mod fetch;
+#[cfg(feature = "fetch")]
+mod origin;
 mod runtime;
 mod switch;
