@@ -33,56 +33,62 @@ fn main() {
         "{:<40} {:>8} {:<4} {:>14}",
         "name", "value", "unit", "ratio to floor"
     );
-    let floor = best(rounds, || raw_resume(switches));
-    print("raw corosensei resume+suspend", floor, floor);
-    print(
-        "generator send+yield_",
-        best(rounds, || generator_send(switches)),
-        floor,
-    );
-    print(
-        "generator as iterator",
-        best(rounds, || generator_iterate(switches)),
-        floor,
-    );
-    print(
-        "greenlet symmetric switch",
-        best(rounds, || greenlet_switch(switches)),
-        floor,
-    );
-
-    let floor = best(rounds, || raw_create_reused(creations));
-    print("raw create+run+drop, stack reused", floor, floor);
-    print(
-        "generator create+run+drop, pooled stack",
-        best(rounds, || create_pooled(creations)),
-        floor,
-    );
-    print(
-        "greenlet create+run+drop, pooled stack",
-        best(rounds, || greenlet_create(creations)),
-        floor,
-    );
-    print(
-        "raw create+run+drop, fresh stack",
-        best(rounds, || raw_create_fresh(creations)),
-        floor,
+    compare(
+        rounds,
+        &mut [
+            ("raw corosensei resume+suspend", &mut || {
+                raw_resume(switches)
+            }),
+            ("generator send+yield_", &mut || generator_send(switches)),
+            ("generator as iterator", &mut || generator_iterate(switches)),
+            ("greenlet symmetric switch", &mut || {
+                greenlet_switch(switches)
+            }),
+        ],
     );
     let mut round = 0;
-    let fresh = best(rounds, || {
-        round += 1;
-        create_fresh(creations, round)
-    });
-    print("generator create+run, fresh stack", fresh, floor);
+    compare(
+        rounds,
+        &mut [
+            ("raw create+run+drop, stack reused", &mut || {
+                raw_create_reused(creations)
+            }),
+            ("generator create+run+drop, pooled stack", &mut || {
+                create_pooled(creations)
+            }),
+            ("greenlet create+run+drop, pooled stack", &mut || {
+                greenlet_create(creations)
+            }),
+            ("raw create+run+drop, fresh stack", &mut || {
+                raw_create_fresh(creations)
+            }),
+            ("generator create+run, fresh stack", &mut || {
+                round += 1;
+                create_fresh(creations, round)
+            }),
+        ],
+    );
 }
 
-fn print(name: &str, cost: f64, floor: f64) {
-    println!("{name:<40} {cost:>8.1} {:<4} {:>13.2}x", "ns", cost / floor);
-}
+/// What is compared: a name and a function that returns the cost of one operation.
+type Bench<'a> = (&'a str, &'a mut dyn FnMut() -> f64);
 
-/// The lowest of `rounds` results.
-fn best(rounds: usize, mut run: impl FnMut() -> f64) -> f64 {
-    (0..rounds).map(|_| run()).fold(f64::INFINITY, f64::min)
+/// Runs all of them in each round, so that a slow phase of the machine meets all alike;
+/// prints the lowest result of each and its ratio to that of the first, the floor.
+fn compare(rounds: usize, benches: &mut [Bench<'_>]) {
+    let mut costs = vec![f64::INFINITY; benches.len()];
+    for _ in 0..rounds {
+        for (cost, (_, run)) in costs.iter_mut().zip(benches.iter_mut()) {
+            *cost = cost.min(run());
+        }
+    }
+    for (cost, (name, _)) in costs.iter().zip(benches) {
+        println!(
+            "{name:<40} {cost:>8.1} {:<4} {:>13.2}x",
+            "ns",
+            cost / costs[0]
+        );
+    }
 }
 
 fn each(total: Duration, count: u64) -> f64 {

@@ -2,11 +2,15 @@
 //!
 //! Run `cargo run --example echo_server`, then type into `nc 127.0.0.1 7788`.
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use greenloop::server::{Conn, StreamServer};
 use std::io::Write;
 
 fn main() -> greenloop::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7788".into());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:7788".into());
     let server = StreamServer::bind(address)?;
     println!("echo server on {}", server.addr());
     let report = server.serve_until_signal(|conn: &mut Conn| {

@@ -55,8 +55,6 @@ pub(crate) enum ErrorKind {
     Closed(&'static str),
     /// A configured or system limit was reached.
     Limit(String),
-    /// A second waiter on something that takes one.
-    Busy(&'static str),
     /// The operating system's answer.
     Io(io::Error),
     /// Anything else, in words.
@@ -140,15 +138,6 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Limit(_))
     }
 
-    /// Tells whether something that takes one waiter already had one.
-    pub fn is_busy(&self) -> bool {
-        match &self.0.kind {
-            ErrorKind::Busy(_) => true,
-            ErrorKind::Io(e) => e.kind() == io::ErrorKind::ResourceBusy,
-            _ => false,
-        }
-    }
-
     /// Tells whether the peer refused the connection.
     pub fn is_refused(&self) -> bool {
         matches!(&self.0.kind, ErrorKind::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused)
@@ -161,7 +150,6 @@ impl Error {
         match &self.0.kind {
             ErrorKind::Elapsed { .. } => io::ErrorKind::TimedOut,
             ErrorKind::Closed(_) => io::ErrorKind::BrokenPipe,
-            ErrorKind::Busy(_) => io::ErrorKind::ResourceBusy,
             ErrorKind::Io(e) => e.kind(),
             _ => io::ErrorKind::Other,
         }
@@ -195,7 +183,6 @@ impl fmt::Display for ErrorKind {
             Self::Cancelled => f.write_str("greenlet was killed"),
             Self::Unwinding => f.write_str("blocking call during a panic"),
             Self::Closed(what) => write!(f, "{what} is closed"),
-            Self::Busy(what) => write!(f, "{what} already has a waiter"),
             Self::Limit(text) | Self::Message(text) => f.write_str(text),
             Self::Io(e) => fmt_io(e, f),
         }

@@ -39,7 +39,7 @@
 // the files that may use the macro.
 #![expect(
     clippy::disallowed_macros,
-    reason = "leaf functions of three files, see there"
+    reason = "leaf functions of two files, see there"
 )]
 
 pub mod apps;

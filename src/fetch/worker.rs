@@ -140,13 +140,11 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         let wanted = self.wanted(None);
-        if folder
-            .facts(&wanted)
-            .is_some_and(|facts| facts.is_about(self.url))
+        let facts = folder.facts(&wanted);
+        if facts.is_some_and(|facts| facts.is_about(self.url))
+            && let Opened::Part(part) = self.open(&wanted)?
         {
-            if let Opened::Part(part) = self.open(&wanted)? {
-                self.part = Some(part);
-            }
+            self.part = Some(part);
         }
         Ok(())
     }

@@ -234,6 +234,31 @@ impl TcpListener {
         Ok((stream, peer))
     }
 
+    /// Closes it, and returns when the port is free for the next one.
+    ///
+    /// A drop closes as well, but may leave the last step to another worker: a bind right
+    /// after it can find the port in use.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call. Not a cancellation point.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// listener.close();
+    /// TcpListener::bind(address)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `socket.close()`.
+    pub fn close(self) {
+        self.source.close();
+    }
+
     /// The address it listens on, with the port that was found for port 0.
     ///
     /// # Errors

@@ -65,9 +65,15 @@ impl TcpStream {
     /// # Examples
     ///
     /// ```
-    /// let error = greenloop::net::TcpStream::connect("127.0.0.1:1").unwrap_err();
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// listener.close();
+    /// let error = TcpStream::connect(address).unwrap_err();
     /// assert!(error.is_refused());
-    /// assert_eq!(error.to_string(), "connecting to 127.0.0.1:1: connection refused");
+    /// assert_eq!(error.to_string(), format!("connecting to {address}: connection refused"));
+    /// # Ok::<(), greenloop::Error>(())
     /// ```
     ///
     /// gevent: `gevent.socket.create_connection(address)`, which tries one after another.

@@ -215,7 +215,7 @@ impl Handle {
 
     /// Kills it: the blocking call it is in, and every later one, fails with an error for
     /// which [`Error::is_cancelled`] holds, until it ends or is inside
-    /// [`shield`](crate::shield). One that has not begun never runs.
+    /// [`shield`]. One that has not begun never runs.
     ///
     /// It is a request that cannot be refused for long, not an interruption: code between
     /// two blocking calls runs on, and destructors run as always.

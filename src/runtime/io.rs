@@ -14,7 +14,7 @@
 //!
 //! `CoIo` drops the descriptor before its registration. Another thread may open the same
 //! number in between, and then loses *its* registration. So the descriptor is taken out
-//! first ([`close`]), which unregisters while it is still open.
+//! first ([`Closing`]), which unregisters while it is still open.
 //!
 //! A worker that stops a coroutine on a descriptor looks at the `CoIo` once more after the
 //! coroutine can already run elsewhere. If the coroutine has moved or freed it by then, the
@@ -33,7 +33,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::current;
+use crate::runtime::park::{Parker, Unparker, current};
 use crate::runtime::task::{Task, Wait};
 use crate::runtime::workers::{self, Moment};
 use crate::runtime::{relay, spawn};
@@ -168,7 +168,9 @@ impl<T: Descriptor> Source<T> {
     ) -> io::Result<R> {
         let task = current();
         loop {
-            if let Some(error) = task.interruption(limit.nanos()) {
+            // The call's own limit is looked at only before a wait: what can be done at
+            // once is done, and the clock stays out of the fast path.
+            if let Some(error) = task.interruption(clock::NEVER) {
                 return Err(error.into());
             }
             clear_flag(self.registration());
@@ -196,14 +198,15 @@ impl<T: Descriptor> Source<T> {
         if !task.on_worker {
             return self.wait_on_thread(task, wait, direction, limit);
         }
+        let limit = limit.nanos();
         let registration = self.registration();
         task.io_seat.occupy(self.id, || registration.waker());
         // After the seat is taken: a kill from here on finds the waker in it.
-        if let Some(error) = task.interruption(limit.nanos()) {
+        if let Some(error) = task.interruption(limit) {
             return Err(error.into());
         }
         let stopped = workers::moment();
-        task.stop(wait, task.ends_at(limit.nanos()), || {
+        task.stop(wait, task.ends_at(limit), || {
             registration.wait_io();
         });
         task.reset_ticks();
@@ -225,6 +228,9 @@ impl<T: Descriptor> Source<T> {
             Direction::Read => PollFlags::IN,
             Direction::Write => PollFlags::OUT,
         };
+        if let Some(error) = task.interruption(limit.nanos()) {
+            return Err(error.into());
+        }
         let until = task.ends_at(limit.nanos());
         let left = (until != clock::NEVER).then(|| clock::until(until));
         let left = left.map(|left| Timespec::try_from(left).unwrap_or(FOREVER));
@@ -255,17 +261,37 @@ fn clear_flag<T: AsRawFd>(registration: &CoIo<T>) {
     registration.reset_io();
 }
 
-impl<T: Descriptor> Drop for Source<T> {
-    fn drop(&mut self) {
+impl<T: Descriptor> Source<T> {
+    /// Closes the descriptor, and returns when that is done.
+    ///
+    /// A drop may leave the last step to another worker; this waits for it. May switch,
+    /// and is not a cancellation point.
+    pub(crate) fn close(mut self) {
+        let parker = Parker::new();
+        self.end(Some(parker.unparker()));
+        parker.park_surely(Wait::Turn);
+    }
+
+    /// Closes the descriptor as soon as no worker looks at its registration, and wakes
+    /// `then` when it is done.
+    fn end(&mut self, then: Option<Unparker>) {
         let Some(registered) = self.registered.take() else {
             return;
         };
         self.stops.retain(|stop| !stop.has_passed());
-        if self.stops.is_empty() {
-            close(registered);
-        } else {
-            spawn::after_every_worker(Closing(Mutex::new(Some(registered))));
+        let closing = Closing {
+            registered: Mutex::new(Some(registered)),
+            then,
+        };
+        if !self.stops.is_empty() {
+            spawn::after_every_worker(closing);
         }
+    }
+}
+
+impl<T: Descriptor> Drop for Source<T> {
+    fn drop(&mut self) {
+        self.end(None);
     }
 }
 
@@ -275,22 +301,19 @@ impl<T: Descriptor> std::fmt::Debug for Source<T> {
     }
 }
 
-/// Unregisters, then closes.
-#[expect(
-    clippy::boxed_local,
-    reason = "it stays boxed until nobody looks at it any more"
-)]
-fn close<T: Descriptor>(registered: Box<CoIo<T>>) {
-    drop((*registered).into_inner());
+/// A registration that a worker may still look at. Its drop unregisters, then closes.
+struct Closing<T: Descriptor> {
+    registered: Mutex<Option<Box<CoIo<T>>>>,
+    then: Option<Unparker>,
 }
-
-/// A registration that a worker may still look at.
-struct Closing<T: Descriptor>(Mutex<Option<Box<CoIo<T>>>>);
 
 impl<T: Descriptor> Drop for Closing<T> {
     fn drop(&mut self) {
-        if let Some(registered) = lock(&self.0).take() {
-            close(registered);
+        if let Some(registered) = lock(&self.registered).take() {
+            drop((*registered).into_inner());
+        }
+        if let Some(then) = &self.then {
+            then.unpark();
         }
     }
 }

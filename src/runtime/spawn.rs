@@ -346,11 +346,6 @@ impl Drop for Admitted {
     }
 }
 
-/// How many greenlets are alive.
-pub(crate) fn alive() -> usize {
-    ALIVE.load(Ordering::Relaxed)
-}
-
 /// Starts the engine as configured by default, if nobody has started it.
 pub(crate) fn start_if_needed() -> Result<()> {
     if config::is_started() {

@@ -26,6 +26,9 @@ pub(super) trait Accept: Send + 'static {
 
     /// Takes one connection that is there already, if the descriptor can be had.
     fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
+
+    /// Ends it; returns when its port is free.
+    fn close(self);
 }
 
 impl Accept for TcpListener {
@@ -37,10 +40,21 @@ impl Accept for TcpListener {
         // Long enough to be a try at all.
         self.accept_timeout(Duration::from_millis(1))
     }
+
+    fn close(self) {
+        self.close();
+    }
 }
 
-/// Accepts until the greenlet is killed, or until an error that will not go away.
+/// Accepts until the greenlet is killed, or until an error that will not go away. When it
+/// returns, the listener is closed.
 pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Error> {
+    let error = accept_all(shared, &mut listener);
+    listener.close();
+    error
+}
+
+fn accept_all(shared: &Arc<Shared>, listener: &mut impl Accept) -> Option<Error> {
     let mut pause = Pause::default();
     let mut reserve = Reserve::new();
     loop {
@@ -53,7 +67,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Err
                 reserve.refill();
                 hand_over(shared, stream, peer, permit, &mut pause)
             }
-            Err(error) => recover(shared, &mut listener, error, &mut pause, &mut reserve),
+            Err(error) => recover(shared, listener, error, &mut pause, &mut reserve),
         };
         match handed_over {
             Ok(()) => {}

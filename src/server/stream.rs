@@ -192,8 +192,10 @@ impl StreamServer {
     ///
     /// gevent: none; there a signal ends the process.
     pub fn serve_until_signal(self, handler: impl Handler) -> Result<Report> {
+        // Before the first client: whoever is served may send the signal at once.
+        let signals = stop_signals()?;
         let server = self.start(handler)?;
-        let watcher = server.stop_on_signals();
+        let watcher = server.stop_on(signals);
         if watcher.is_err() {
             server.begin_drain(Duration::ZERO);
         }
@@ -299,7 +301,10 @@ impl ServerHandle {
     /// # Errors
     /// The signals cannot be watched, or no greenlet started.
     pub fn stop_on_signals(&self) -> Result<crate::Handle> {
-        let signals = signal::Signals::new(&[signal::SIGTERM, signal::SIGINT])?;
+        self.stop_on(stop_signals()?)
+    }
+
+    fn stop_on(&self, signals: signal::Signals) -> Result<crate::Handle> {
         let server = self.clone();
         let watcher = Builder::new().name("signals").try_spawn(move || {
             let mut limit = server.shared.config.drain_timeout;
@@ -310,6 +315,10 @@ impl ServerHandle {
         })?;
         Ok(watcher.handle())
     }
+}
+
+fn stop_signals() -> Result<signal::Signals> {
+    signal::Signals::new(&[signal::SIGTERM, signal::SIGINT])
 }
 
 impl Shared {

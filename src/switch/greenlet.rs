@@ -39,12 +39,12 @@ use crate::error::Result as CrateResult;
 /// ```
 /// use std::cell::{OnceCell, RefCell};
 /// use std::rc::Rc;
-/// use greenloop::switch::Hub;
+/// use greenloop::switch::{Greenlet, Hub};
 ///
 /// let seen = Rc::new(RefCell::new(Vec::new()));
 /// let (seen1, seen2) = (seen.clone(), seen.clone());
 /// Hub::new().run(|main| {
-///     let partner = Rc::new(OnceCell::new());
+///     let partner = Rc::new(OnceCell::<Greenlet<()>>::new());
 ///     let test1_later = partner.clone();
 ///     let test2 = main.spawn(move |here, ()| {
 ///         seen2.borrow_mut().push(56);
@@ -143,7 +143,7 @@ impl<T> Greenlet<T> {
     /// With the panic of a child, if this is its parent.
     ///
     /// gevent: `greenlet.switch(value)`.
-    #[inline]
+    #[inline(always)]
     pub fn switch(&self, here: &Here<'_, T>, value: T) -> Result<Passed<T>, SwitchError<T>> {
         if self.is_foreign(here) {
             return Err(SwitchError::with(Kind::ForeignHub(Some(value))));
@@ -194,7 +194,7 @@ impl<T> Greenlet<T> {
         self.transfer(here, Err(SwitchError::new(error)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn transfer(&self, here: &Here<'_, T>, message: Message<T>) -> Message<T> {
         if panicking() {
             return Err(SwitchError::with(Kind::Unwinding));

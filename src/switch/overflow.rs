@@ -44,6 +44,7 @@ const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// Installs the handler, the first time it is called.
 pub(crate) fn install() {
     static ONCE: std::sync::Once = std::sync::Once::new();
+    stack::guard_bytes(); // the handler must not be the first to ask the system
     ONCE.call_once(|| SIGNALS.iter().for_each(|signal| put_in_front(*signal)));
 }
 
@@ -64,16 +65,35 @@ pub(crate) fn set_reporter(reporter: Reporter) {
 ///
 /// std gives one to the main thread and to the threads it starts; a thread of a C library
 /// has none, and a handler cannot run on the stack that just overflowed.
-#[inline(never)] // thread-local access stays in a leaf: callers may move between threads
+///
+/// Noted under a pthread key, not in a `thread_local!`: a key is looked up by a call that
+/// the compiler cannot keep across a move to another thread.
 pub(super) fn ensure_signal_stack() {
-    mod local {
-        use super::SignalStack;
-        std::thread_local! {
-            pub(super) static SIGNAL_STACK: SignalStack = SignalStack::ensure();
-        }
+    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    let key = *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: `key` is valid for writing; `release` takes what is stored below.
+        let result = unsafe { libc::pthread_key_create(&raw mut key, Some(release)) };
+        assert_eq!(
+            result,
+            0,
+            "no pthread key: {}",
+            io::Error::from_raw_os_error(result)
+        );
+        key
+    });
+    // SAFETY: the key was created above and is never deleted.
+    if unsafe { libc::pthread_getspecific(key) }.is_null() {
+        let stack = Box::into_raw(Box::new(SignalStack::ensure()));
+        // SAFETY: as above; on an error the stack stays in place and is never released.
+        unsafe { libc::pthread_setspecific(key, stack.cast()) };
     }
-    // An error means that the thread is ending: it has run with its stack so far.
-    let _ = local::SIGNAL_STACK.try_with(|_| ());
+}
+
+/// Runs when a thread ends that has a [`SignalStack`].
+unsafe extern "C" fn release(stack: *mut c_void) {
+    // SAFETY: `ensure_signal_stack` made it with `Box::into_raw`; the key holds it once.
+    drop(unsafe { Box::from_raw(stack.cast::<SignalStack>()) });
 }
 
 fn put_in_front(signal: c_int) {
@@ -178,7 +198,7 @@ impl Message {
 
     /// Appends a size as `64 KiB`, or as `65537 bytes` if it is no multiple.
     pub(crate) fn push_size(&mut self, bytes: usize) {
-        if bytes % 1024 == 0 {
+        if bytes.is_multiple_of(1024) {
             self.push_u64(bytes as u64 / 1024);
             self.push_str(" KiB");
         } else {

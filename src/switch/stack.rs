@@ -56,6 +56,8 @@ pub(super) struct PooledStack {
     /// `None` only inside `drop`.
     mapped: Option<Mapped>,
     stack_bytes: usize,
+    /// `mapped`'s, at hand for every resume.
+    base: StackPointer,
 }
 
 /// What the pool holds of one stack size.
@@ -63,12 +65,13 @@ pub(super) struct PooledStack {
 /// # Examples
 ///
 /// ```
-/// use greenloop::switch::{Builder, PoolStats, pool_stats};
+/// use greenloop::switch::{Builder, pool_stats};
 ///
 /// let make = || Builder::new().stack_bytes(80 * 1024).generator::<(), (), (), _>(|_, ()| ());
 /// drop(make()); // the first one maps a stack
 /// drop(make()); // the second one finds it idle
-/// assert_eq!(pool_stats(80 * 1024), PoolStats { mapped_total: 1, idle: 1 });
+/// let stats = pool_stats(80 * 1024);
+/// assert_eq!((stats.mapped_total, stats.idle), (1, 1));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,13 +111,10 @@ impl PooledStack {
         };
         mapped.slot.set_label(kind, name);
         Ok(Self {
+            base: mapped.memory.base(),
             mapped: Some(mapped),
             stack_bytes,
         })
-    }
-
-    fn memory(&self) -> &DefaultStack {
-        &self.mapped.as_ref().expect("only `drop` takes it").memory
     }
 }
 
@@ -135,12 +135,16 @@ impl Drop for PooledStack {
 unsafe impl Stack for PooledStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.memory().base()
+        self.base
     }
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        self.memory().limit()
+        self.mapped
+            .as_ref()
+            .expect("only `drop` takes it")
+            .memory
+            .limit()
     }
 }
 
@@ -197,8 +201,7 @@ fn rounded(stack_bytes: usize) -> usize {
 
 /// The guard is one page.
 ///
-/// Signal-safe: `install` and with it the first stack come after the first call, which
-/// fills the cell.
+/// Signal-safe: installing the handler fills the cell.
 pub(super) fn guard_bytes() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
     *PAGE.get_or_init(|| {

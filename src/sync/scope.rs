@@ -187,7 +187,7 @@ impl<T> ScopedGreenlet<'_, T> {
         ended?;
         Ok(lock(&self.result)
             .take()
-            .expect("the body stores its value before it returns"))
+            .unwrap_or_else(|| unreachable!("the body stores its value before it returns")))
     }
 
     /// The greenlet without its value; it can leave the scope.

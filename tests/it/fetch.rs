@@ -18,10 +18,10 @@ use greenloop::fetch::{Downloader, End, FailureKind, Outcome, Report};
 use crate::origin::{Origin, Request, Then, Wire};
 
 /// A folder of its own, removed at the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("greenloop-fetch-{}-{n}", std::process::id());
@@ -30,16 +30,16 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         std::fs::write(self.0.join(name), bytes).unwrap();
     }
 
     /// Everything in it: name to content.
-    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = std::fs::read_dir(&self.0).unwrap().map(Result::unwrap);
         let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
         files
@@ -50,12 +50,12 @@ impl Folder {
             .collect()
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.files().into_keys().collect()
     }
 
     #[track_caller]
-    pub fn assert_holds(&self, expected: &[(&str, &[u8])]) {
+    pub(crate) fn assert_holds(&self, expected: &[(&str, &[u8])]) {
         let names: Vec<_> = expected
             .iter()
             .map(|(name, _)| (*name).to_owned())
@@ -79,7 +79,7 @@ impl Drop for Folder {
 }
 
 /// A downloader with small limits, for a local origin.
-pub fn downloader(folder: &Folder) -> Downloader {
+pub(crate) fn downloader(folder: &Folder) -> Downloader {
     Downloader::new()
         .dir(folder.path())
         .retries(3)
@@ -91,7 +91,7 @@ pub fn downloader(folder: &Folder) -> Downloader {
 }
 
 /// Downloads `/f` from an origin with this script.
-pub fn fetch(
+pub(crate) fn fetch(
     script: impl Fn(&Request, &mut Wire) -> Then + Send + Sync + 'static,
 ) -> (Folder, Origin, Outcome) {
     let folder = Folder::new();
@@ -101,18 +101,18 @@ pub fn fetch(
     (folder, origin, outcome)
 }
 
-pub fn only(mut report: Report) -> Outcome {
+pub(crate) fn only(mut report: Report) -> Outcome {
     assert_eq!(report.outcomes.len(), 1);
     report.outcomes.remove(0)
 }
 
 #[track_caller]
-pub fn assert_saved(outcome: &Outcome) {
+pub(crate) fn assert_saved(outcome: &Outcome) {
     assert!(matches!(outcome.end, End::Saved), "{outcome:?}");
 }
 
 #[track_caller]
-pub fn assert_failed(outcome: &Outcome, kind: FailureKind) {
+pub(crate) fn assert_failed(outcome: &Outcome, kind: FailureKind) {
     assert_eq!(
         outcome.failure().map(|failure| failure.kind()),
         Some(kind),
@@ -121,7 +121,7 @@ pub fn assert_failed(outcome: &Outcome, kind: FailureKind) {
 }
 
 /// Bytes in which every position is told from its neighbours.
-pub fn content(length: usize, seed: u32) -> Vec<u8> {
+pub(crate) fn content(length: usize, seed: u32) -> Vec<u8> {
     (0..length as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 24) as u8)
         .collect()

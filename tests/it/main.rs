@@ -16,4 +16,7 @@ mod fetch;
 #[cfg(feature = "fetch")]
 mod origin;
 mod runtime;
+mod server;
+
 mod switch;
+mod sync;

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub path: String,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
     /// How many requests for this path came before.
-    pub nth: usize,
-    pub at: Instant,
+    pub(crate) nth: usize,
+    pub(crate) at: Instant,
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
             .iter()
@@ -28,7 +28,7 @@ impl Request {
     }
 
     /// The first byte that is asked for.
-    pub fn range_start(&self) -> Option<usize> {
+    pub(crate) fn range_start(&self) -> Option<usize> {
         let range = self.header("range")?.strip_prefix("bytes=")?;
         range.strip_suffix('-')?.parse().ok()
     }
@@ -36,7 +36,7 @@ impl Request {
 
 /// What happens to the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
     /// With a reset, so that the client loses what it has not read.
@@ -46,29 +46,29 @@ pub enum Then {
 }
 
 /// The client's connection, as scripts see it.
-pub struct Wire(TcpStream);
+pub(crate) struct Wire(TcpStream);
 
 impl Wire {
     /// Sends bytes; a client that has gone is no matter here.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Sends a whole answer with a length.
-    pub fn answer(&mut self, status: &str, headers: &[&str], body: &[u8]) -> Then {
+    pub(crate) fn answer(&mut self, status: &str, headers: &[&str], body: &[u8]) -> Then {
         let head = head(status, headers, body.len());
         self.send([head.as_bytes(), body].concat());
         Then::Keep
     }
 
     /// Waits until the client closes its side.
-    pub fn wait_for_close(&mut self) {
+    pub(crate) fn wait_for_close(&mut self) {
         let _ = self.0.set_read_timeout(Some(Duration::from_secs(20)));
         let _ = std::io::copy(&mut &self.0, &mut std::io::sink());
     }
 }
 
-pub fn head(status: &str, headers: &[&str], length: usize) -> String {
+pub(crate) fn head(status: &str, headers: &[&str], length: usize) -> String {
     let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n");
     for header in headers {
         head.push_str(header);
@@ -80,8 +80,8 @@ pub fn head(status: &str, headers: &[&str], length: usize) -> String {
 type Script = dyn Fn(&Request, &mut Wire) -> Then + Send + Sync;
 
 /// A running origin; stops when dropped.
-pub struct Origin {
-    pub addr: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) addr: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -93,7 +93,9 @@ struct Shared {
 }
 
 impl Origin {
-    pub fn start(script: impl Fn(&Request, &mut Wire) -> Then + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        script: impl Fn(&Request, &mut Wire) -> Then + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -121,11 +123,11 @@ impl Origin {
         }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.log.lock().unwrap().clone()
     }
 }
@@ -193,17 +195,17 @@ impl Shared {
 }
 
 /// A file that honours ranges, and how much of it one answer sends before it breaks off.
-pub struct Served<'a> {
-    pub body: &'a [u8],
-    pub etag: &'a str,
+pub(crate) struct Served<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) etag: &'a str,
     /// Compares `If-Range`, as it should.
-    pub honours_if_range: bool,
+    pub(crate) honours_if_range: bool,
     /// Sends so many bytes of the body, then `then`.
-    pub cut_after: Option<(usize, Then)>,
+    pub(crate) cut_after: Option<(usize, Then)>,
 }
 
 impl<'a> Served<'a> {
-    pub fn new(body: &'a [u8], etag: &'a str) -> Self {
+    pub(crate) fn new(body: &'a [u8], etag: &'a str) -> Self {
         Self {
             body,
             etag,
@@ -212,21 +214,21 @@ impl<'a> Served<'a> {
         }
     }
 
-    pub fn cut(self, bytes: usize, then: Then) -> Self {
+    pub(crate) fn cut(self, bytes: usize, then: Then) -> Self {
         Self {
             cut_after: Some((bytes, then)),
             ..self
         }
     }
 
-    pub fn ignoring_if_range(self) -> Self {
+    pub(crate) fn ignoring_if_range(self) -> Self {
         Self {
             honours_if_range: false,
             ..self
         }
     }
 
-    pub fn answer(&self, request: &Request, wire: &mut Wire) -> Then {
+    pub(crate) fn answer(&self, request: &Request, wire: &mut Wire) -> Then {
         let same = request.header("if-range") == Some(self.etag) || !self.honours_if_range;
         let start = request.range_start().filter(|_| same);
         let etag = format!("ETag: {}", self.etag);

@@ -256,10 +256,15 @@ fn a_killed_caller_takes_its_downloads_along() {
         }
     });
     let url = origin.url("/f");
-    let caller = greenloop::spawn(move || downloader.run([Entry::from(url)]));
+    // What a killed greenlet returns is dropped, so the report takes another way.
+    let (hand, handed) = mpsc::channel();
+    let caller = greenloop::spawn(move || {
+        hand.send(downloader.run([Entry::from(url)]).unwrap())
+            .unwrap();
+    });
     told.recv_timeout(Duration::from_secs(20)).unwrap();
     caller.kill();
-    let report = caller.join().unwrap().unwrap();
+    let report = handed.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(report.is_stopped);
     assert_failed(&report.outcomes[0], FailureKind::Stopped);
     folder.assert_holds(&[]);
