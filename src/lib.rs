@@ -44,7 +44,10 @@
 
 pub mod apps;
 pub(crate) mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod net;
+pub mod proto;
 pub(crate) mod runtime;
 pub mod server;
 pub mod switch;

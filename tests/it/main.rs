@@ -13,6 +13,10 @@ mod support;
 mod fair;
 
 mod net;
+#[cfg(feature = "fetch")]
+mod fetch;
+#[cfg(feature = "fetch")]
+mod origin;
 mod runtime;
 mod runtime_review;
 mod server;

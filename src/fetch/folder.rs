@@ -1,0 +1,186 @@
+//! The folder that a run writes to, and which names in it are taken.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{
+    Access, AtFlags, FileType, Mode, OFlags, RenameFlags, accessat, linkat, openat, renameat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::failure::Failure;
+use super::name::{PART, PART_FACTS};
+use super::resume::{FACTS_BYTES_MAX, Facts};
+use crate::util::lock;
+
+/// An open folder. Everything happens relative to its descriptor, so that nobody can move
+/// the ground from under a run; no symbolic link is followed inside it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+    names: Mutex<Names>,
+}
+
+/// Names that downloads of this run have taken.
+#[derive(Debug, Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// The first number not yet tried for a name, so that ten thousand files of one name
+    /// do not each try all numbers before them.
+    next: HashMap<String, u32>,
+}
+
+/// What stands at a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Nothing,
+    File,
+    /// A folder, a pipe, a link, …
+    Other,
+}
+
+impl Folder {
+    /// Opens `path`, creating it if need be, and sees whether files can be made there.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |e: io::Error| Failure::file(&e, format_args!("folder {}", path.display()));
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        accessat(
+            &fd,
+            ".",
+            Access::WRITE_OK | Access::EXEC_OK,
+            AtFlags::EACCESS,
+        )
+        .map_err(|e| failed(e.into()))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+            names: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Takes `name` and what its partial file needs; false if this run has one of them.
+    pub(crate) fn claim(&self, name: &str) -> bool {
+        let mut names = lock(&self.names);
+        let needed = [
+            name.to_owned(),
+            format!("{name}{PART}"),
+            format!("{name}{PART_FACTS}"),
+        ];
+        if needed.iter().any(|name| names.taken.contains(name)) {
+            return false;
+        }
+        names.taken.extend(needed);
+        true
+    }
+
+    /// Gives a claim back. With `hold` the name itself stays taken to the end of the run,
+    /// so that no other URL overwrites what this one brought, or is skipped for it.
+    pub(crate) fn release(&self, name: &str, hold: bool) {
+        let mut names = lock(&self.names);
+        names.taken.remove(&format!("{name}{PART}"));
+        names.taken.remove(&format!("{name}{PART_FACTS}"));
+        if !hold {
+            names.taken.remove(name);
+        }
+    }
+
+    /// The number with which to begin looking for a free variant of `name`.
+    pub(crate) fn first_number(&self, name: &str) -> u32 {
+        lock(&self.names).next.get(name).copied().unwrap_or(0)
+    }
+
+    /// Remembers that variant `n` of `name` is there.
+    pub(crate) fn skip_number(&self, name: &str, n: u32) {
+        let mut names = lock(&self.names);
+        let next = names.next.entry(name.to_owned()).or_default();
+        if *next == n {
+            *next += 1;
+        }
+    }
+
+    pub(crate) fn standing(&self, name: &str) -> io::Result<Standing> {
+        match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Ok(Standing::File),
+            Ok(_) => Ok(Standing::Other),
+            Err(Errno::NOENT) => Ok(Standing::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells whether a file of this name was there before the run.
+    pub(crate) fn existed_before(&self, name: &str) -> io::Result<bool> {
+        let ours = lock(&self.names).taken.contains(name);
+        Ok(!ours && self.standing(name)? == Standing::File)
+    }
+
+    /// What is known about the partial file of `name`, if it is ours.
+    pub(crate) fn facts(&self, name: &str) -> Option<Facts> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = openat(
+            &self.fd,
+            format!("{name}{PART_FACTS}"),
+            flags,
+            Mode::empty(),
+        )
+        .ok()?;
+        let mut line = Vec::new();
+        File::from(fd)
+            .take(FACTS_BYTES_MAX)
+            .read_to_end(&mut line)
+            .ok()?;
+        Facts::from_line(&line)
+    }
+
+    /// Writes what is known about the partial file of `name`.
+    pub(crate) fn save_facts(&self, name: &str, facts: &Facts) -> io::Result<()> {
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::TRUNC
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC
+            | OFlags::NONBLOCK;
+        // For the owner only: the address may hold a token.
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = openat(&self.fd, format!("{name}{PART_FACTS}"), flags, mode)?;
+        io::Write::write_all(&mut File::from(fd), facts.to_line().as_bytes())
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Renames within the folder; without `replace` it fails if `to` is there.
+    pub(crate) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
+        if replace {
+            return Ok(renameat(&self.fd, from, &self.fd, to)?);
+        }
+        match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            // File systems that know no such flag (some network ones): a link is never
+            // made over something either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?;
+                Ok(unlinkat(&self.fd, from, AtFlags::empty())?)
+            }
+            other => Ok(other?),
+        }
+    }
+}

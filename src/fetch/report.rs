@@ -1,0 +1,158 @@
+//! What a run tells: events while it goes on, an [`Outcome`] per URL, a [`Report`] at the
+//! end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::failure::{Failure, FailureKind};
+
+/// What happens to one download.
+///
+/// For each: one [`Event::Started`] unless it fails before; then `Head`, `Progress` and
+/// `Retrying` in turn; at last `Done` or `Failed`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Its first request is about to be sent.
+    Started {
+        /// The URL, without name and password.
+        url: &'a str,
+    },
+    /// An answer with a file has begun.
+    Head {
+        /// The name of the file, safe to print; empty if nothing is saved.
+        name: &'a str,
+        /// Size of the whole file, if the server says it.
+        total: Option<u64>,
+        /// Bytes that are kept from earlier attempts; 0 if it starts over.
+        kept: u64,
+    },
+    /// More bytes have come.
+    Progress {
+        /// Bytes there by now, kept ones included.
+        bytes: u64,
+    },
+    /// An attempt failed, and there will be another one.
+    Retrying {
+        /// The pause before it.
+        after: Duration,
+        /// Why it failed.
+        failure: &'a Failure,
+    },
+    /// It has ended well: saved, or skipped because the file is there.
+    Done(&'a Outcome),
+    /// It has ended badly.
+    Failed(&'a Outcome),
+}
+
+/// Sees the events of a run.
+///
+/// Called on the greenlets of the downloads, several at once: an observer must be quick
+/// and must not wait, or it slows the download down. Closures of
+/// `Fn(u64, &Event<'_>)` are observers.
+pub trait Observer: Send + Sync {
+    /// Takes one event of the download `id`, its place in the input from 1.
+    fn event(&self, id: u64, event: &Event<'_>);
+}
+
+impl<F: Fn(u64, &Event<'_>) + Send + Sync> Observer for F {
+    fn event(&self, id: u64, event: &Event<'_>) {
+        self(id, event);
+    }
+}
+
+/// How one download ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Its place in the input, from 1.
+    pub id: u64,
+    /// The line of the list it came from, from 1.
+    pub line: Option<u64>,
+    /// The URL without name and password; or the text that is none, fit for a terminal.
+    pub url: String,
+    /// The file: where it is, or the partial one that stayed.
+    pub path: Option<PathBuf>,
+    /// Size of what is at `path`, or of what came if nothing is saved.
+    pub bytes: u64,
+    /// Bytes that came over the network as content, failed attempts included.
+    pub received: u64,
+    /// The status of the last answer.
+    pub status: Option<u16>,
+    /// Requests made, redirects not counted.
+    pub tries: u32,
+    /// From the first request to the end.
+    pub elapsed: Duration,
+    /// False if the server did not say where the file ends, so that nobody knows whether
+    /// all of it came.
+    pub is_size_verified: bool,
+    /// The end itself.
+    pub end: End,
+}
+
+/// The end of a download.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum End {
+    /// It is there, whole.
+    Saved,
+    /// A file of its name was there before, and was to be left alone.
+    Skipped,
+    /// It is not there.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.end {
+            End::Failed(failure) => Some(failure),
+            End::Saved | End::Skipped => None,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Files saved.
+    pub saved: u64,
+    /// URLs left alone because their file was there.
+    pub skipped: u64,
+    /// URLs that failed, stopped ones included.
+    pub failed: u64,
+    /// URLs that were in the input before.
+    pub duplicates: u64,
+    /// Bytes that came over the network as content.
+    pub received: u64,
+    /// How long the run took.
+    pub elapsed: Duration,
+    /// The run was stopped before its end: URLs may be left that were not looked at.
+    pub is_stopped: bool,
+    /// How many failed of each class.
+    pub failures: BTreeMap<FailureKind, u64>,
+    /// Each download, by its place in the input; empty if they are not kept (see
+    /// [`Downloader::keep_outcomes`](super::Downloader::keep_outcomes)).
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// Tells whether every URL of the input is on disk.
+    pub fn is_success(&self) -> bool {
+        self.failed == 0 && !self.is_stopped
+    }
+
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
+        self.received += outcome.received;
+        match &outcome.end {
+            End::Saved => self.saved += 1,
+            End::Skipped => self.skipped += 1,
+            End::Failed(failure) => {
+                self.failed += 1;
+                *self.failures.entry(failure.kind()).or_default() += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! When a failed attempt is tried again, and after how long. Pure: the clock and the dice
+//! are arguments.
+
+use std::time::Duration;
+
+use super::failure::{Failure, FailureKind};
+
+/// How often and how patiently a URL is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetryPolicy {
+    /// Attempts in a row without progress, the first one included; at least 1.
+    pub(crate) tries: u32,
+    /// The first delay is at most this, the next one twice as much, …
+    pub(crate) delay_first: Duration,
+    /// … up to this.
+    pub(crate) delay_max: Duration,
+    /// A server that asks for a longer pause than this is given up.
+    pub(crate) pause_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            delay_first: Duration::from_millis(500),
+            delay_max: Duration::from_secs(30),
+            pause_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Pauses that a server may ask for in a row, per try allowed.
+///
+/// A server that says when to come back has not failed, so its answers are counted apart;
+/// but one that says `Retry-After: 0` for ever is left in the end.
+const PAUSES_PER_TRY: u32 = 4;
+
+/// What to do after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Try again after this long.
+    Again(Duration),
+    /// The same, and nobody else is to bother this server before.
+    PauseHost(Duration),
+    /// The failure stands.
+    GiveUp,
+}
+
+/// The attempts made for one URL.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tries {
+    /// Attempts since the last progress.
+    fruitless: u32,
+    /// Pauses asked for since the last progress.
+    pauses: u32,
+    /// A connection that closed before its answer has had its free attempt.
+    reconnected: bool,
+    /// Bytes kept after the best attempt so far.
+    kept: u64,
+}
+
+impl Tries {
+    /// Judges a failed attempt. `kept` is how much of the file the next one builds on;
+    /// `dice` is evenly distributed in `0.0..1.0`.
+    pub(crate) fn judge(
+        &mut self,
+        policy: &RetryPolicy,
+        failure: &Failure,
+        kept: u64,
+        dice: f64,
+    ) -> Verdict {
+        // Only bytes that the next attempt keeps are progress: a server that cuts every
+        // transfer at the same place, and cannot resume, must not hold us for ever.
+        if kept > self.kept {
+            *self = Self {
+                kept,
+                ..Self::default()
+            };
+        }
+        if !is_retried(failure) {
+            return Verdict::GiveUp;
+        }
+        if let Some(pause) = failure.retry_after() {
+            return self.pause(policy, pause);
+        }
+        if failure.is_lost_connection() && !self.reconnected {
+            // An idle connection that the server closed while the request was on its way:
+            // nobody's fault, so not a try.
+            self.reconnected = true;
+            return Verdict::Again(Duration::ZERO);
+        }
+        self.fruitless += 1;
+        if self.fruitless >= policy.tries {
+            return Verdict::GiveUp;
+        }
+        Verdict::Again(backoff(policy, self.fruitless, dice))
+    }
+
+    fn pause(&mut self, policy: &RetryPolicy, pause: Duration) -> Verdict {
+        self.pauses += 1;
+        let patience = policy.tries.saturating_mul(PAUSES_PER_TRY);
+        if pause > policy.pause_max || self.pauses >= patience || policy.tries <= 1 {
+            return Verdict::GiveUp;
+        }
+        Verdict::PauseHost(pause)
+    }
+}
+
+/// Tells whether trying again can help.
+fn is_retried(failure: &Failure) -> bool {
+    match failure.kind() {
+        FailureKind::Timeout | FailureKind::Network | FailureKind::Dns | FailureKind::Busy => true,
+        // A framing error or a truncated answer may be a bad moment; a wrong status is not.
+        FailureKind::BadResponse => failure.is_transient(),
+        FailureKind::NotFound
+        | FailureKind::Auth
+        | FailureKind::Redirects
+        | FailureKind::Tls
+        | FailureKind::DiskFull
+        | FailureKind::CannotCreate
+        | FailureKind::Io
+        | FailureKind::BadUrl
+        | FailureKind::Stopped
+        | FailureKind::Internal => false,
+    }
+}
+
+/// The delay before attempt `n + 1`: anywhere between nothing and the exponential step
+/// ("full jitter"), so that clients that failed together do not come back together.
+fn backoff(policy: &RetryPolicy, n: u32, dice: f64) -> Duration {
+    let factor = 2_u32.saturating_pow(n.saturating_sub(1));
+    policy
+        .delay_first
+        .saturating_mul(factor)
+        .min(policy.delay_max)
+        .mul_f64(dice.clamp(0.0, 1.0))
+}
+
+/// A small random number generator (splitmix64), seeded by the caller.
+///
+/// Spreads delays; nothing secret depends on it.
+#[derive(Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number in `0.0..1.0`.
+    pub(crate) fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        // The upper 53 bits are what an f64 holds exactly.
+        (z >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            tries: 3,
+            delay_first: Duration::from_secs(1),
+            delay_max: Duration::from_secs(3),
+            pause_max: Duration::from_secs(10),
+        }
+    }
+
+    fn network() -> Failure {
+        Failure::new(FailureKind::Network, "connection reset")
+    }
+
+    #[test]
+    fn delays_double_up_to_the_cap_with_full_jitter() {
+        let policy = RetryPolicy {
+            tries: 9,
+            ..policy()
+        };
+        let mut tries = Tries::default();
+        let mut next = |dice| tries.judge(&policy, &network(), 0, dice);
+        assert_eq!(next(1.0), Verdict::Again(Duration::from_secs(1)));
+        assert_eq!(next(1.0), Verdict::Again(Duration::from_secs(2)));
+        assert_eq!(next(1.0), Verdict::Again(Duration::from_secs(3)));
+        assert_eq!(next(0.5), Verdict::Again(Duration::from_millis(1500)));
+        assert_eq!(next(0.0), Verdict::Again(Duration::ZERO));
+        for n in [1, 40, u32::MAX] {
+            assert!(backoff(&policy, n, 1.0) <= policy.delay_max);
+        }
+    }
+
+    #[test]
+    fn tries_are_counted_and_progress_resets_them() {
+        let mut tries = Tries::default();
+        let mut next = |kept| tries.judge(&policy(), &network(), kept, 0.0);
+        let again = Verdict::Again(Duration::ZERO);
+        assert_eq!(next(0), again);
+        assert_eq!(next(0), again);
+        for kept in 1..100 {
+            assert_eq!(next(kept), again, "progress at {kept}");
+        }
+        // Stuck, also when what is kept shrinks and grows again.
+        assert_eq!(next(50), again);
+        assert_eq!(next(99), Verdict::GiveUp);
+        let one = RetryPolicy {
+            tries: 1,
+            ..policy()
+        };
+        assert_eq!(
+            Tries::default().judge(&one, &network(), 0, 0.0),
+            Verdict::GiveUp
+        );
+    }
+
+    #[test]
+    fn only_failures_that_may_pass_are_retried() {
+        for (kind, retried) in [
+            (FailureKind::Timeout, true),
+            (FailureKind::Network, true),
+            (FailureKind::Dns, true),
+            (FailureKind::Busy, true),
+            (FailureKind::BadResponse, false),
+            (FailureKind::NotFound, false),
+            (FailureKind::Auth, false),
+            (FailureKind::Redirects, false),
+            (FailureKind::Tls, false),
+            (FailureKind::DiskFull, false),
+            (FailureKind::CannotCreate, false),
+            (FailureKind::Io, false),
+            (FailureKind::BadUrl, false),
+            (FailureKind::Stopped, false),
+            (FailureKind::Internal, false),
+        ] {
+            assert_eq!(is_retried(&Failure::new(kind, "x")), retried, "{kind:?}");
+        }
+        assert!(is_retried(
+            &Failure::new(FailureKind::BadResponse, "cut").transient()
+        ));
+    }
+
+    #[test]
+    fn a_pause_the_server_asks_for_is_kept_and_does_not_use_up_tries() {
+        let busy = |seconds| {
+            Failure::new(FailureKind::Busy, "503").after(Some(Duration::from_secs(seconds)))
+        };
+        let mut tries = Tries::default();
+        for _ in 0..policy().tries * PAUSES_PER_TRY - 1 {
+            let verdict = tries.judge(&policy(), &busy(2), 0, 0.0);
+            assert_eq!(verdict, Verdict::PauseHost(Duration::from_secs(2)));
+        }
+        assert_eq!(tries.judge(&policy(), &busy(2), 0, 0.0), Verdict::GiveUp);
+        // Longer than we wait for.
+        let verdict = Tries::default().judge(&policy(), &busy(86_400), 0, 0.0);
+        assert_eq!(verdict, Verdict::GiveUp);
+        // Without a time the own delay counts, and the try too.
+        let unsaid = Failure::new(FailureKind::Busy, "503");
+        let verdict = Tries::default().judge(&policy(), &unsaid, 0, 1.0);
+        assert_eq!(verdict, Verdict::Again(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_connection_closed_before_its_answer_is_replaced_once_for_free() {
+        let lost = Failure::new(FailureKind::Network, "closed").lost_connection();
+        let mut tries = Tries::default();
+        let mut next = || tries.judge(&policy(), &lost, 0, 1.0);
+        assert_eq!(next(), Verdict::Again(Duration::ZERO));
+        assert_eq!(next(), Verdict::Again(Duration::from_secs(1)));
+        assert_eq!(next(), Verdict::Again(Duration::from_secs(2)));
+        assert_eq!(next(), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn dice_are_even_and_repeatable() {
+        let mut dice = Dice::new(7);
+        let rolls: Vec<_> = (0..1000).map(|_| dice.roll()).collect();
+        assert!(rolls.iter().all(|roll| (0.0..1.0).contains(roll)));
+        let mean = rolls.iter().sum::<f64>() / 1000.0;
+        assert!((0.45..0.55).contains(&mean), "{mean}");
+        assert_eq!(Dice::new(7).roll(), rolls[0]);
+    }
+}

@@ -1,0 +1,5 @@
+//! Bytes in, values out: no I/O, no clock, no runtime, so that everything here is tested
+//! by tables and can be fuzzed byte by byte.
+
+#[cfg(feature = "http")]
+pub mod http;
