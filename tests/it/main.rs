@@ -12,9 +12,9 @@ mod support;
 
 mod fair;
 
-mod net;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod net;
 #[cfg(feature = "fetch")]
 mod origin;
 mod runtime;
