@@ -8,10 +8,8 @@ use greenloop::server::{Conn, StreamServer};
 use std::io::Write;
 
 fn main() -> greenloop::Result<()> {
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:7788".into());
-    let server = StreamServer::bind(address)?;
+    let address = std::env::args().nth(1);
+    let server = StreamServer::bind(address.as_deref().unwrap_or("127.0.0.1:7788"))?;
     println!("echo server on {}", server.addr());
     let report = server.serve_until_signal(|conn: &mut Conn| {
         let mut buf = vec![0; 16 * 1024];

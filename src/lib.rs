@@ -43,9 +43,12 @@
 )]
 
 pub mod apps;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub(crate) mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod http;
 pub mod net;
 pub mod proto;
 pub(crate) mod runtime;
@@ -67,3 +70,8 @@ pub use runtime::run::run;
 pub use runtime::signal;
 pub use runtime::sleep::{sleep, sleep_until, yield_now};
 pub use runtime::spawn::{Builder, SpawnError, spawn, spawn_later, try_spawn};
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

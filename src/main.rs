@@ -1,1 +1,7 @@
-fn main() {}
+//! The `greenloop` command; all of it is in [`greenloop::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    greenloop::cli::run(std::env::args_os())
+}

@@ -1,0 +1,202 @@
+//! The `greenloop` command: arguments, printing, exit codes.
+//!
+//! Only this floor prints, reads the environment and chooses exit codes. What a subcommand
+//! computes comes from the floors below as data; here it becomes lines, bars or JSON.
+//! Every failure is one line `error: …` on standard error. Exit codes: 0 all went well,
+//! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
+
+mod args;
+mod demo;
+mod get;
+mod load;
+mod out;
+mod progress;
+mod serve;
+mod tour;
+mod units;
+
+use args::{Cli, Command, ServeCommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+/// Why a subcommand ends without success.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for something that cannot be: exit code 2.
+    Usage(String),
+    /// It was tried and did not work: exit code 1.
+    Failed(String),
+    /// Said already; only the exit code is left.
+    Silent(u8),
+    /// Nobody reads standard output: ends like a process that got SIGPIPE.
+    PipeClosed,
+}
+
+type Outcome = Result<(), Failure>;
+
+const EXIT_FAILURE: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+/// 128 and the signal's number, as a shell reports it.
+const EXIT_INTERRUPTED: u8 = 128 + 2;
+const EXIT_PIPE_CLOSED: u8 = 128 + 13;
+
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Failure {
+    fn failed(what: impl Display) -> Self {
+        Self::Failed(what.to_string())
+    }
+
+    fn usage(what: impl Display) -> Self {
+        Self::Usage(what.to_string())
+    }
+}
+
+/// Runs the command with `args` (the first one is the program's name) and returns its exit
+/// code.
+///
+/// Not for embedding: it prints, sets up the process's logging and starts the runtime.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let outcome = match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            set_up_logging(cli.verbose);
+            dispatch(cli.command)
+        }
+        Err(error) if error.use_stderr() => Err(usage_failure(&error, &args)),
+        // --help and --version come as errors too.
+        Err(help) => out::line(help.render().to_string().trim_end()),
+    };
+    ExitCode::from(match outcome {
+        Ok(()) => 0,
+        Err(Failure::Usage(text)) => complain(&text, EXIT_USAGE),
+        Err(Failure::Failed(text)) => complain(&text, EXIT_FAILURE),
+        Err(Failure::Silent(code)) => code,
+        Err(Failure::PipeClosed) => EXIT_PIPE_CLOSED,
+    })
+}
+
+fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Tour => tour::run(),
+        Command::Demo(args) => demo::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
+        Command::Get(args) => get::run(&args),
+    }
+}
+
+/// Starts the runtime with so many workers, or one per core.
+fn start_runtime(workers: Option<NonZeroUsize>) -> Outcome {
+    let config = crate::Config::new();
+    Ok(match workers {
+        Some(count) => config.workers(count.get()),
+        None => config,
+    }
+    .start()?)
+}
+
+fn complain(text: &str, code: u8) -> u8 {
+    // An operating system's or a peer's words may come with anything in them.
+    out::note(format_args!("error: {}", one_line(text)));
+    code
+}
+
+/// Escapes what would break the line or the terminal; backslashes of ours stay.
+fn one_line(text: &str) -> String {
+    let words = text.chars().map(|c| {
+        if crate::util::is_unsafe_on_a_terminal(c) {
+            c.escape_default().to_string()
+        } else {
+            c.into()
+        }
+    });
+    words.collect()
+}
+
+/// Makes one line of the parser's answer and points to the help of the subcommand meant.
+fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
+    let meant = command_meant(args);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage(format_args!(
+            "{meant} needs a subcommand (see {meant} --help)"
+        ));
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let told: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|l| !l.is_empty())
+        .collect();
+    let told = told.join(" ");
+    Failure::usage(format_args!("{told} (see {meant} --help)"))
+}
+
+/// `greenloop serve echo` for arguments that begin so.
+fn command_meant(args: &[OsString]) -> String {
+    let mut command = Cli::command();
+    let mut path = command.get_name().to_owned();
+    for name in args.iter().skip(1) {
+        let Some(inner) = command.find_subcommand(name).cloned() else {
+            continue;
+        };
+        path = format!("{path} {}", inner.get_name());
+        command = inner;
+    }
+    path
+}
+
+fn set_up_logging(verbose: u8) {
+    let level = match verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_env("RUST_LOG");
+    // These log per descriptor and per closed connection.
+    builder.filter_module("may", log::LevelFilter::Warn);
+    builder.filter_module("generator", log::LevelFilter::Warn);
+    builder.filter_module("may_minihttp", log::LevelFilter::Off);
+    // A second logger in one process is the caller's choice, not a failure.
+    let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(args: &[&str]) -> String {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        match Cli::try_parse_from(&args).map_err(|e| usage_failure(&e, &args)) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_with_the_right_help() {
+        for args in [
+            &["greenloop"][..],
+            &["greenloop", "fly"],
+            &["greenloop", "serve", "echo", "--drain", "1d"],
+            &["greenloop", "load"],
+            &["greenloop", "get", "--listne", "x"],
+        ] {
+            let text = told(args);
+            assert!(!text.contains('\n') && text.contains("--help)"), "{text}");
+        }
+        let text = told(&["greenloop", "serve", "echo", "--drain", "1d"]);
+        assert!(text.contains("(see greenloop serve echo --help)"), "{text}");
+        assert!(text.contains("unknown unit \"d\""), "{text}");
+    }
+}

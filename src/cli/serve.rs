@@ -1,0 +1,192 @@
+//! `greenloop serve`: servers that print where they listen, what they get if asked, and a
+//! summary at the end.
+
+use super::args::EchoArgs;
+use super::units::{show_bytes, show_count};
+use super::{Failure, Outcome, out};
+use crate::apps::echo::Echo;
+use crate::error::Error;
+use crate::server::{ConnEnd, ConnInfo, Observer, Report, ServerConfig};
+use crate::sync::Queue;
+use crate::util::escape;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Serves echo until a signal.
+///
+/// Succeeds if the drain cut nobody off.
+pub(crate) fn echo(args: &EchoArgs) -> Outcome {
+    super::start_runtime(args.workers)?;
+    let printer = Printer::start()?;
+    let config = config(args, &printer);
+    let (addresses, lines, log_data) = (args.listen.clone(), printer.lines.clone(), args.log_data);
+    let report = crate::run(move || {
+        let server = config.bind_all(addresses)?;
+        let bound = server.addrs().to_vec();
+        let echo = if log_data {
+            Echo::with_logger(logger(lines))
+        } else {
+            Echo::new()
+        };
+        let server = server.start(echo)?;
+        // Before the line that others wait for: who reads it may send a signal at once.
+        server.stop_on_signals()?;
+        bound
+            .iter()
+            .for_each(|addr| out::line_or_nothing(format_args!("listening on {addr}")));
+        server.wait()
+    });
+    printer.finish();
+    let report = report?;
+    out::line_or_nothing(summary(&report));
+    if report.is_clean() {
+        return Ok(());
+    }
+    Err(Failure::Failed(match report.fatal {
+        Some(error) => error,
+        None => format!("{} connections were cut off", report.killed),
+    }))
+}
+
+fn config(args: &EchoArgs, printer: &Printer) -> ServerConfig {
+    let events = Events {
+        lines: printer.lines.clone(),
+        drain: args.drain,
+        begun: Instant::now(),
+        next_warning_ms: AtomicU64::new(0),
+    };
+    let config = ServerConfig::new()
+        .idle_timeout(args.idle_timeout.0)
+        .write_timeout(args.write_timeout.0)
+        .drain_timeout(args.drain)
+        .observer(events);
+    match args.max_connections.map(NonZeroUsize::get) {
+        Some(count) => config.max_connections(count),
+        None => config,
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let mut text = format!(
+        "served {} connections: {} finished, {} timed out, {} failed, {} killed; {} in, {} out",
+        show_count(report.accepted),
+        show_count(report.finished),
+        show_count(report.timed_out),
+        show_count(report.failed + report.panicked),
+        show_count(report.killed),
+        show_bytes(report.bytes_read),
+        show_bytes(report.bytes_written),
+    );
+    if report.accept_errors > 0 {
+        text.push_str(&format!(
+            "; {} accept errors",
+            show_count(report.accept_errors)
+        ));
+    }
+    text
+}
+
+/// Prints `recv: …` for what arrives, escaped and cut to what a person can read.
+fn logger(lines: Queue<Line>) -> impl Fn(ConnInfo, &[u8]) {
+    move |_conn, data| {
+        let shown = escape(&data[..data.len().min(LOGGED_BYTES_MAX)]);
+        let rest = match data.len().saturating_sub(LOGGED_BYTES_MAX) {
+            0 => String::new(),
+            more => format!(" … and {more} bytes"),
+        };
+        // Waits the greenlet's way while the printer is behind.
+        let _ = lines.put(Line::Out(format!("recv: {shown}{rest}")));
+    }
+}
+
+enum Line {
+    Out(String),
+    Log(log::Level, String),
+}
+
+/// The one thread that prints: a reader of our output that has stopped reading must not
+/// stop a worker.
+struct Printer {
+    lines: Queue<Line>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Printer {
+    fn start() -> Result<Self, Failure> {
+        let lines = Queue::bounded(PENDING_LINES_MAX);
+        let pending = lines.clone();
+        let print = move || {
+            while let Ok(line) = pending.get() {
+                match line {
+                    Line::Out(text) => out::line_or_nothing(text),
+                    Line::Log(level, text) => log::log!(level, "{text}"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("greenloop-print".into())
+            .spawn(print);
+        let thread = thread.map_err(|e| Failure::failed(format_args!("starting a thread: {e}")))?;
+        Ok(Self { lines, thread })
+    }
+
+    /// Lets it print what is left.
+    fn finish(self) {
+        self.lines.close();
+        let _ = self.thread.join();
+    }
+}
+
+/// Hands the server's events to the printer, and never waits for it.
+struct Events {
+    lines: Queue<Line>,
+    drain: Duration,
+    begun: Instant,
+    /// Shortages come in thousands: one line a second is enough.
+    next_warning_ms: AtomicU64,
+}
+
+impl Events {
+    fn warn(&self, text: impl FnOnce() -> String) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let next = self.next_warning_ms.load(Ordering::Relaxed);
+        let free = now >= next
+            && self
+                .next_warning_ms
+                .compare_exchange(next, now + 1000, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if free {
+            let _ = self.lines.try_put(Line::Log(log::Level::Warn, text()));
+        }
+    }
+}
+
+impl Observer for Events {
+    fn closed(&self, conn: &ConnInfo, end: &ConnEnd) {
+        if log::log_enabled!(log::Level::Info) {
+            let text = format!("{} closed: {end:?}", conn.peer);
+            let _ = self.lines.try_put(Line::Log(log::Level::Info, text));
+        }
+    }
+
+    fn full(&self, limit: usize) {
+        self.warn(|| format!("{limit} connections are open, more wait (--max-connections)"));
+    }
+
+    fn accept_error(&self, error: &Error, pause: Option<Duration>) {
+        let pause = pause.unwrap_or_default();
+        self.warn(|| format!("accepting: {error}; next try in {pause:?}"));
+    }
+
+    fn draining(&self, open: usize) {
+        let (many, drain) = (if open == 1 { "" } else { "s" }, self.drain);
+        let text = format!("draining {open} connection{many}, at most {drain:?}");
+        let _ = self.lines.try_put(Line::Out(text));
+    }
+}
+
+/// A screenful; a terminal is for reading.
+const LOGGED_BYTES_MAX: usize = 1024;
+/// At the limit a greenlet that logs data waits, and an event is dropped.
+const PENDING_LINES_MAX: usize = 1024;

@@ -1,0 +1,6 @@
+//! HTTP as a server.
+//!
+//! So far only [`minihttp`], the engine that the tour and the benches download from.
+
+#[cfg(feature = "minihttp")]
+pub mod minihttp;
