@@ -6,11 +6,7 @@
 //! it shares with the load. Rounds are interleaved; the medians are printed.
 //! Not counted: connecting.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a bench prints, and its floors are plain programs"
-)]
+#![expect(clippy::print_stdout, reason = "a bench prints")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Small helpers that every floor may use.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks `mutex`, also after a panic of an earlier holder.
@@ -8,6 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// holder's thread ended in between: the data behind it is whole.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops a value of the user's where its panic must not get through.
+///
+/// The panic was reported when it was raised. Its payload is a value of the user's, too.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value)))
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(payload);
+    }
 }
 
 /// Escapes what a terminal or a log line must not see raw: control characters, invalid

@@ -4,6 +4,13 @@
 //! are its output, in which `…` stands for anything (a line of its own: any lines). A
 //! command that ends in `&` runs on in the background until `$ kill %1`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::large_stack_frames,
+    reason = "tests are plain threads, with large stacks, and may fail"
+)]
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
-use std::path::Path;
-use std::pin::pin;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +36,7 @@ pub(crate) struct ClientConfigParts {
     pub(crate) head_timeout: Duration,
     pub(crate) idle_connections: usize,
     /// PEM file with authorities to trust besides the built-in ones.
-    pub(crate) ca_file: Option<std::path::PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Connections and how to make them; shared by all downloads of a run.
@@ -50,6 +50,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "once per run; reqwest's builder is moved at each of its calls"
+    )]
     pub(crate) fn new(parts: &ClientConfigParts) -> Result<Self> {
         let reactor = Reactor::get()?;
         let builder = reqwest::Client::builder()
@@ -109,6 +113,26 @@ impl Client {
         at_home: bool,
         total: Deadline,
     ) -> Result<Answer, Failure> {
+        let pending = self.send(url, rest, at_home);
+        let head = Deadline::after(self.head_timeout);
+        match block_on_deadline(pending, head.earlier(total)) {
+            Ok(Ok(response)) => Ok(Answer {
+                response: self.reactor.hold(response),
+            }),
+            Ok(Err(error)) => Err(classify(&error, Phase::Head)),
+            Err(error) => Err(waited(&error, "head", total)),
+        }
+    }
+
+    /// Makes a request; it goes out when it is polled.
+    // A frame of its own: the builder is large, and gone before anything waits.
+    #[inline(never)]
+    fn send(
+        &self,
+        url: &Url,
+        rest: Option<(&str, u64)>,
+        at_home: bool,
+    ) -> Held<Pin<Box<impl Future<Output = reqwest::Result<Response>> + use<>>>> {
         let mut request = self.http.get().get(url.clone());
         if at_home {
             request = request.headers(self.own_headers.clone());
@@ -120,17 +144,8 @@ impl Client {
                 .header(header::RANGE, format!("bytes={kept}-"))
                 .header(header::IF_RANGE, validator);
         }
-        let head = Deadline::after(self.head_timeout);
-        let pending = self
-            .reactor
-            .inside(|| self.reactor.hold(Box::pin(request.send())));
-        match block_on_deadline(pending, head.earlier(total)) {
-            Ok(Ok(response)) => Ok(Answer {
-                response: self.reactor.hold(response),
-            }),
-            Ok(Err(error)) => Err(classify(&error, Phase::Head)),
-            Err(error) => Err(waited(&error, "head", total)),
-        }
+        self.reactor
+            .inside(|| self.reactor.hold(Box::pin(request.send())))
     }
 }
 

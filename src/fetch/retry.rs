@@ -40,8 +40,6 @@ const PAUSES_PER_TRY: u32 = 4;
 pub(crate) enum Verdict {
     /// Try again after this long.
     Again(Duration),
-    /// The same, and nobody else is to bother this server before.
-    PauseHost(Duration),
     /// The failure stands.
     GiveUp,
 }
@@ -102,7 +100,7 @@ impl Tries {
         if pause > policy.pause_max || self.pauses >= patience || policy.tries <= 1 {
             return Verdict::GiveUp;
         }
-        Verdict::PauseHost(pause)
+        Verdict::Again(pause)
     }
 }
 
@@ -251,7 +249,7 @@ mod tests {
         let mut tries = Tries::default();
         for _ in 0..policy().tries * PAUSES_PER_TRY - 1 {
             let verdict = tries.judge(&policy(), &busy(2), 0, 0.0);
-            assert_eq!(verdict, Verdict::PauseHost(Duration::from_secs(2)));
+            assert_eq!(verdict, Verdict::Again(Duration::from_secs(2)));
         }
         assert_eq!(tries.judge(&policy(), &busy(2), 0, 0.0), Verdict::GiveUp);
         // Longer than we wait for.

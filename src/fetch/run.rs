@@ -134,7 +134,7 @@ impl Run {
         settings: Settings,
         stop: Stop,
         observer: Option<Arc<dyn Observer>>,
-    ) -> Result<Self> {
+    ) -> Result<Arc<Self>> {
         let folder = match is_discarding(&settings) {
             true => None,
             false => Some(Arc::new(
@@ -142,7 +142,7 @@ impl Run {
             )),
         };
         let pause_max = settings.retry.pause_max;
-        Ok(Self {
+        Ok(Arc::new(Self {
             client: Client::new(&settings.client)?,
             hosts: Hosts::new(settings.jobs, settings.per_host, pause_max),
             folder,
@@ -150,36 +150,35 @@ impl Run {
             observer,
             report: Mutex::default(),
             settings,
-        })
+        }))
     }
 
     /// Takes the input to its end, or to the stop, and waits for every download.
-    pub(crate) fn take(self, input: impl Iterator<Item = Entry>) -> Report {
+    pub(crate) fn take(self: &Arc<Self>, input: impl Iterator<Item = Entry>) -> Report {
         let started = Instant::now();
-        let run = Arc::new(self);
-        let taken = Semaphore::new(run.settings.jobs.saturating_mul(TAKEN_PER_JOB));
+        let taken = Semaphore::new(self.settings.jobs.saturating_mul(TAKEN_PER_JOB));
         let mut seen = Seen::default();
         let mut id = 0;
         for entry in input {
             if entry.url().is_ok_and(|url| !seen.insert(url)) {
-                lock(&run.report).duplicates += 1;
+                lock(&self.report).duplicates += 1;
                 continue;
             }
             id += 1;
             // The caller was killed or timed out: so is what it started.
             let Ok(permit) = taken.acquire() else {
-                run.stop.stop();
+                self.stop.stop();
                 break;
             };
-            if run.stop.is_stopped() || !run.launch(id, entry, permit) {
+            if self.stop.is_stopped() || !self.launch(id, entry, permit) {
                 break;
             }
         }
-        run.wait_for_all();
-        let mut report = std::mem::take(&mut *lock(&run.report));
+        self.wait_for_all();
+        let mut report = std::mem::take(&mut *lock(&self.report));
         report.outcomes.sort_unstable_by_key(|outcome| outcome.id);
         report.elapsed = started.elapsed();
-        report.is_stopped = run.stop.is_stopped();
+        report.is_stopped = self.stop.is_stopped();
         report
     }
 
@@ -202,7 +201,9 @@ impl Run {
             let shared = shared.clone();
             move || {
                 let ticket = lock(&shared).take();
-                ticket.map(Ticket::work);
+                if let Some(ticket) = ticket {
+                    ticket.work();
+                }
             }
         };
         match Builder::new()

@@ -217,7 +217,11 @@ impl Part {
     pub(crate) fn publish(mut self, existing: Existing, sync: bool) -> Result<PathBuf, Failure> {
         self.flush()?;
         let replace = existing == Existing::Overwrite;
-        let hold_name = existing != Existing::Number;
+        // Of the numbered ones only those that another one's partial file would hit: the
+        // others are seen on the disk.
+        let hold_name = existing != Existing::Number
+            || self.name.ends_with(PART)
+            || self.name.ends_with(PART_FACTS);
         let job = move || {
             if sync {
                 self.file.sync_data().map_err(|e| self.failed(&e))?;

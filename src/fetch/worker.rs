@@ -108,16 +108,7 @@ impl<'a> Worker<'a> {
             let policy = &self.run.settings.retry;
             let after = match tries.judge(policy, &failure, kept, dice.roll()) {
                 retry::Verdict::Again(after) => after,
-                retry::Verdict::PauseHost(pause) => {
-                    self.host.leave_alone(pause);
-                    pause
-                }
-                retry::Verdict::GiveUp => {
-                    if let Some(pause) = failure.retry_after() {
-                        self.host.leave_alone(pause);
-                    }
-                    return Err(failure);
-                }
+                retry::Verdict::GiveUp => return Err(failure),
             };
             self.tell(&Event::Retrying {
                 after,
@@ -140,13 +131,11 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         let wanted = self.wanted(None);
-        if folder
-            .facts(&wanted)
-            .is_some_and(|facts| facts.is_about(self.url))
+        let facts = folder.facts(&wanted);
+        if facts.is_some_and(|facts| facts.is_about(self.url))
+            && let Opened::Part(part) = self.open(&wanted)?
         {
-            if let Opened::Part(part) = self.open(&wanted)? {
-                self.part = Some(part);
-            }
+            self.part = Some(part);
         }
         Ok(())
     }
@@ -209,7 +198,14 @@ impl<'a> Worker<'a> {
                     log::debug!("{}: {why}: starting over", without_password(self.url));
                     kept = 0;
                 }
-                Verdict::NoFile => return Err(answer.refusal()),
+                Verdict::NoFile => {
+                    let failure = answer.refusal();
+                    if let Some(pause) = failure.retry_after() {
+                        // Before the slot is given back, so that the next one sees it.
+                        self.host.leave_alone(pause);
+                    }
+                    return Err(failure);
+                }
             }
         }
     }

@@ -251,4 +251,65 @@ mod tests {
         );
         assert!(interleave(Vec::new()).is_empty());
     }
+
+    /// Addresses that are taken and where nobody listens, while the sockets live.
+    fn refused(count: usize) -> (Vec<Socket>, Vec<SocketAddr>) {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets: Vec<_> = (0..count)
+            .map(|_| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.bind(&any.into()).unwrap();
+                socket
+            })
+            .collect();
+        let addr = |s: &Socket| s.local_addr().unwrap().as_socket().unwrap();
+        let addrs = sockets.iter().map(addr).collect();
+        (sockets, addrs)
+    }
+
+    #[test]
+    fn refused_addresses_are_passed_over() {
+        let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_sockets, mut addrs) = refused(2);
+        addrs.push(listener.local_addr().unwrap());
+        let start = std::time::Instant::now();
+        let stream = race(&addrs, Deadline::NEVER).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addrs[2]);
+        // Two staggers would be 500 ms: a refusal starts the next attempt at once.
+        assert!(start.elapsed() < STAGGER);
+    }
+
+    #[test]
+    fn error_lists_every_attempt() {
+        let (_sockets, addrs) = refused(2);
+        let error = race(&addrs, Deadline::NEVER).unwrap_err();
+        assert!(error.is_refused());
+        let (first, second) = (addrs[0], addrs[1]);
+        let either = [(first, second), (second, first)].map(|(a, b)| {
+            format!("no address answered: {a}: connection refused; {b}: connection refused")
+        });
+        assert!(either.contains(&error.to_string()), "{error}");
+    }
+
+    #[test]
+    fn silent_address_is_overtaken_after_the_stagger_and_closed() {
+        let silent = crate::net::ListenOptions::new()
+            .backlog(0)
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let silent_addr = silent.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = connect_one(silent_addr, Deadline::after(STAGGER / 2)) {
+            queue.push(stream);
+        }
+        let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addrs = [silent_addr, listener.local_addr().unwrap()];
+        let start = std::time::Instant::now();
+        let stream = race(&addrs, Deadline::NEVER).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addrs[1]);
+        assert!(start.elapsed() >= STAGGER);
+
+        let error = race(&[silent_addr, silent_addr], Deadline::after(STAGGER / 5)).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    }
 }

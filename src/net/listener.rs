@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::{Error, Result};
 use crate::net::addr::{Address, Host};
@@ -34,6 +35,8 @@ use crate::runtime::task::Wait;
 /// gevent: a listening `gevent.socket.socket`.
 pub struct TcpListener {
     source: Source<std::net::TcpListener>,
+    /// Made here, so that no other process shares the socket.
+    own: bool,
 }
 
 /// How to listen: see each option.
@@ -137,7 +140,9 @@ impl ListenOptions {
         }
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        TcpListener::from_std(socket.into())
+        let mut listener = TcpListener::from_std(socket.into())?;
+        listener.own = true;
+        Ok(listener)
     }
 }
 
@@ -187,6 +192,7 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         Ok(Self {
             source: Source::new(listener)?,
+            own: false,
         })
     }
 
@@ -234,13 +240,14 @@ impl TcpListener {
         Ok((stream, peer))
     }
 
-    /// Closes it, and returns when the port is free for the next one.
+    /// Stops listening at once and frees the port.
     ///
-    /// A drop closes as well, but may leave the last step to another worker: a bind right
-    /// after it can find the port in use.
+    /// The drop does so too, but perhaps a moment later: the descriptor may have to wait
+    /// for a worker to look away, and a restarted server wants its port now. A
+    /// socket that came from elsewhere is only dropped, as others may listen on it.
     ///
     /// # Switching
-    /// May switch to other greenlets, on every call. Not a cancellation point.
+    /// Never switches.
     ///
     /// # Examples
     ///
@@ -256,7 +263,25 @@ impl TcpListener {
     ///
     /// gevent: `socket.close()`.
     pub fn close(self) {
-        self.source.close();
+        if self.own {
+            // On Linux this ends the listening; it fails only where it has ended.
+            let _ = SockRef::from(self.source.get_ref()).shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Waits for a connection without taking it.
+    pub(crate) fn wait_ready(&mut self) -> io::Result<()> {
+        self.source
+            .read_with(Wait::Accept, Deadline::NEVER, |listener| {
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&now))? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            })
     }
 
     /// The address it listens on, with the port that was found for port 0.

@@ -14,6 +14,8 @@ mod resolve;
 mod split;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use addr::Address;
 pub use listener::{ListenOptions, TcpListener};

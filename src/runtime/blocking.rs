@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, Parker, Unparker, WaitList};
 use crate::runtime::task::Wait;
-use crate::util::lock;
+use crate::util::{discard, lock};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -47,6 +47,12 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 // A lane's thread marks itself; no greenlet ever runs on it.
 thread_local! {
     static ON_LANE: Cell<bool> = const { Cell::new(false) };
+}
+
+// Never inlined into a caller that loops around a switch: see `park::current`.
+#[inline(never)]
+fn is_on_lane() -> bool {
+    ON_LANE.get()
 }
 
 /// Runs `f` on an OS thread and waits for it, while other greenlets run.
@@ -108,7 +114,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        if ON_LANE.get() {
+        if is_on_lane() {
             return Ok(f());
         }
         park::check(limit)?;
@@ -197,13 +203,13 @@ fn job<T: Send + 'static>(
 ) -> Job {
     Box::new(move || {
         if caller.is_settled() {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+            discard(f);
             return;
         }
         *lock(&result) = Some(catch_unwind(AssertUnwindSafe(f)));
         if !caller.unpark() {
             let late = lock(&result).take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(late)));
+            discard(late);
         }
     })
 }

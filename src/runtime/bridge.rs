@@ -52,6 +52,10 @@ pub(crate) fn block_on_deadline<F: Future>(future: F, limit: Deadline) -> Result
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Ok(output);
         }
+        // A future that has woken itself already is ready for its next poll, always.
+        if let Some(error) = task.interruption(limit.nanos()) {
+            return Err(error);
+        }
         task.wait_until(Wait::Future, limit, || {
             bell.rung.swap(false, Ordering::AcqRel)
         })?;

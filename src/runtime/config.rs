@@ -26,6 +26,7 @@ pub struct Config {
     stack_bytes: usize,
     max_greenlets: Option<usize>,
     pool_capacity: usize,
+    pin_workers: bool,
     dump_on_sigquit: bool,
 }
 
@@ -38,6 +39,10 @@ struct Started {
 }
 
 static STARTED: OnceLock<Started> = OnceLock::new();
+
+/// How the start ended. The engine cannot be started twice, so a failure is for good:
+/// without its bells, a runtime would let everybody sleep for ever.
+static READY: OnceLock<Result<(), String>> = OnceLock::new();
 
 impl Default for Config {
     fn default() -> Self {
@@ -53,6 +58,7 @@ impl Config {
             stack_bytes: STACK_BYTES_DEFAULT,
             max_greenlets: None,
             pool_capacity: POOL_CAPACITY_DEFAULT,
+            pin_workers: false,
             dump_on_sigquit: true,
         }
     }
@@ -95,6 +101,15 @@ impl Config {
         self
     }
 
+    /// Whether each worker stays on one core. Default: no.
+    ///
+    /// On a machine that runs nothing else it saves cache misses; a worker whose core is
+    /// taken by another process waits for it, although others are free.
+    pub fn pin_workers(mut self, pin: bool) -> Self {
+        self.pin_workers = pin;
+        self
+    }
+
     /// Whether SIGQUIT (Ctrl-\\) writes all greenlets to standard error. Default: yes.
     pub fn dump_on_sigquit(mut self, dump: bool) -> Self {
         self.dump_on_sigquit = dump;
@@ -107,7 +122,8 @@ impl Config {
     /// Never switches.
     ///
     /// # Errors
-    /// It is started already, or the system refuses a descriptor or a thread.
+    /// It is started already, or the system refuses a descriptor or a thread. After such a
+    /// refusal every later call that needs the runtime fails with the same words.
     pub fn start(self) -> Result<()> {
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = lock(&STARTING);
@@ -116,13 +132,19 @@ impl Config {
                 "the runtime is already started; Config::start comes first",
             ));
         }
+        if let Some(Err(text)) = READY.get() {
+            return Err(Error::message(text));
+        }
+        // First, because it is the one part that can be tried again.
+        if self.dump_on_sigquit {
+            signal::dump_on_sigquit()?;
+        }
         let stack_bytes = round_stack(self.stack_bytes);
         may::config()
             .set_workers(self.workers)
             .set_stack_size(words(stack_bytes))
             .set_pool_capacity(self.pool_capacity)
-            // Pinning made an echo over one connection five times slower.
-            .set_worker_pin(false);
+            .set_worker_pin(self.pin_workers);
         let max_greenlets = self
             .max_greenlets
             .unwrap_or_else(|| admissible(self.pool_capacity));
@@ -132,19 +154,21 @@ impl Config {
             max_greenlets,
         });
         overflow::prepare();
-        spawn::start_services(self.workers)?;
+        let served = spawn::start_services(self.workers)
+            .map_err(|error| error.context("starting the runtime").to_string());
+        let served = READY.get_or_init(|| served);
+        if let Err(text) = served {
+            return Err(Error::message(text));
+        }
         // After the first coroutine: the engine installs a handler of its own with it.
         overflow::install();
         panic::install();
-        if self.dump_on_sigquit {
-            signal::dump_on_sigquit()?;
-        }
         Ok(())
     }
 }
 
 pub(crate) fn is_started() -> bool {
-    STARTED.get().is_some()
+    matches!(READY.get(), Some(Ok(())))
 }
 
 /// The number of workers, 0 before the start.

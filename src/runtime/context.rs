@@ -26,8 +26,9 @@ impl Local {
         self.locals.borrow().get(&key).cloned()
     }
 
-    pub(crate) fn put(&self, key: usize, value: Rc<dyn Any>) {
-        self.locals.borrow_mut().insert(key, value);
+    /// Gives back what was there, to be dropped where user code may run.
+    pub(crate) fn put(&self, key: usize, value: Rc<dyn Any>) -> Option<Rc<dyn Any>> {
+        self.locals.borrow_mut().insert(key, value)
     }
 
     /// Takes all locals, to be dropped while the greenlet can still run user code.
@@ -39,8 +40,9 @@ impl Local {
         self.context.borrow().clone()
     }
 
-    pub(crate) fn set_context(&self, context: Context) {
-        self.context.replace(context);
+    /// Gives back the one before, to be dropped where user code may run.
+    pub(crate) fn set_context(&self, context: Context) -> Context {
+        self.context.replace(context)
     }
 }
 

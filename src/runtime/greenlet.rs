@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
 use crate::runtime::park::{Parker, WaitList, current};
+use crate::runtime::relay;
+use crate::runtime::spawn::Admitted;
 use crate::runtime::task::{Task, Wait};
-use crate::util::lock;
+use crate::util::{discard, lock};
 
 /// A greenlet that was started and the value it will return.
 ///
@@ -193,6 +195,11 @@ impl Handle {
         if waited.is_err() {
             lock(&self.0.completion.state).waiters.remove(ticket);
         }
+        // Two that start and join in turn would never let their worker look for events.
+        let task = current();
+        if task.tick() {
+            relay::rest(&task);
+        }
         match waited {
             Ok(()) => Ok(true),
             Err(error) if error.is_timeout() && error.timeout_id().is_none() => Ok(false),
@@ -329,9 +336,16 @@ pub(crate) type Outcome = Exit;
 
 impl Completion {
     /// Tells everybody; called once, by the greenlet itself.
-    pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit) {
+    ///
+    /// Room is made before anybody can know of the end: who joins the last greenlet that
+    /// is allowed may start the next. Only links still need their greenlet's stack.
+    pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit, admitted: Admitted) {
+        let mut admitted = Some(admitted);
         let mut waiters = {
             let mut state = lock(&self.state);
+            if state.links.is_empty() {
+                drop(admitted.take());
+            }
             state.exit = Some(exit.clone());
             state.running_links = true;
             std::mem::take(&mut state.waiters)
@@ -364,13 +378,17 @@ impl<T> Default for Packet<T> {
 
 impl<T> Packet<T> {
     /// Stores how the body ended: a value, nothing if it was killed, or a panic.
-    pub(crate) fn fill(&self, ended: std::thread::Result<Option<T>>) -> Outcome {
+    ///
+    /// If nobody can take it any more it is dropped here: the value's destructor is user
+    /// code, and may wait only while the greenlet lives.
+    pub(crate) fn fill(self: Arc<Self>, ended: std::thread::Result<Option<T>>) -> Outcome {
         let exit = match &ended {
             Ok(Some(_)) => Exit::Returned,
             Ok(None) => Exit::Killed,
             Err(payload) => Exit::Panicked(panic_message(payload.as_ref()).to_owned()),
         };
         *lock(&self.0) = Some(ended);
+        discard(self);
         exit
     }
 

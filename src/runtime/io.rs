@@ -24,16 +24,16 @@
 //! workers hold the box, and the last of them closes it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use may::io::{CoIo, WaitIo, WaitIoWaker};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{Parker, Unparker, current};
+use crate::runtime::park::current;
 use crate::runtime::task::{Task, Wait};
 use crate::runtime::workers::{self, Moment};
 use crate::runtime::{relay, spawn};
@@ -47,6 +47,8 @@ use crate::util::lock;
 pub(crate) struct IoSeat {
     source: AtomicU64,
     waker: Mutex<Option<WaitIoWaker>>,
+    /// What an OS thread's poll(2) watches beside the descriptor.
+    event: OnceLock<OwnedFd>,
 }
 
 impl IoSeat {
@@ -64,6 +66,19 @@ impl IoSeat {
         if let Some(waker) = lock(&self.waker).as_ref() {
             waker.wakeup();
         }
+        if let Some(event) = self.event.get() {
+            // It fails only where it is rung already.
+            let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// What wakes the owner, an OS thread, out of poll(2).
+    fn event(&self) -> io::Result<&OwnedFd> {
+        if let Some(event) = self.event.get() {
+            return Ok(event);
+        }
+        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(self.event.get_or_init(|| event))
     }
 
     /// Tells whether the owner ever waited on a descriptor.
@@ -96,8 +111,13 @@ enum Direction {
 impl<T: Descriptor> Source<T> {
     /// Registers `descriptor` and makes it non-blocking.
     pub(crate) fn new(descriptor: T) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         spawn::start_if_needed()?;
+        Self::register(descriptor)
+    }
+
+    /// Like [`Source::new`], for the start itself.
+    pub(crate) fn register(descriptor: T) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let registered = CoIo::new(descriptor).map_err(io::Error::from)?;
         Ok(Self {
             registered: Some(Box::new(registered)),
@@ -145,6 +165,8 @@ impl<T: Descriptor> Source<T> {
             // Before the first look at `stop`, so that a nudge after it finds the waker.
             let registration = self.registration();
             task.io_seat.occupy(self.id, || registration.waker());
+        } else {
+            task.io_seat.event()?;
         }
         self.run(
             Wait::Read,
@@ -202,11 +224,14 @@ impl<T: Descriptor> Source<T> {
         let registration = self.registration();
         task.io_seat.occupy(self.id, || registration.waker());
         // After the seat is taken: a kill from here on finds the waker in it.
-        if let Some(error) = task.interruption(limit) {
+        // One look at the clock for the limit and for the dump.
+        let now = clock::now();
+        if let Some(error) = task.interruption_at(limit, || now) {
             return Err(error.into());
         }
+        task.note_wait_at(wait, now);
         let stopped = workers::moment();
-        task.stop(wait, task.ends_at(limit), || {
+        task.stop_noted(task.ends_at(limit), || {
             registration.wait_io();
         });
         task.reset_ticks();
@@ -228,6 +253,8 @@ impl<T: Descriptor> Source<T> {
             Direction::Read => PollFlags::IN,
             Direction::Write => PollFlags::OUT,
         };
+        let event = task.io_seat.event()?;
+        // After there is an event: a kill from here on rings it.
         if let Some(error) = task.interruption(limit.nanos()) {
             return Err(error.into());
         }
@@ -235,8 +262,16 @@ impl<T: Descriptor> Source<T> {
         let left = (until != clock::NEVER).then(|| clock::until(until));
         let left = left.map(|left| Timespec::try_from(left).unwrap_or(FOREVER));
         task.note_wait(wait);
-        let polled = poll(&mut [PollFd::new(self.get_ref(), flags)], left.as_ref());
+        let mut watched = [
+            PollFd::new(self.get_ref(), flags),
+            PollFd::new(event, PollFlags::IN),
+        ];
+        let polled = poll(&mut watched, left.as_ref());
         task.note_running();
+        if watched[1].revents().contains(PollFlags::IN) {
+            // Answered; the caller looks at what it may have been about.
+            let _ = rustix::io::read(event, &mut [0; 8]);
+        }
         match polled {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -261,37 +296,17 @@ fn clear_flag<T: AsRawFd>(registration: &CoIo<T>) {
     registration.reset_io();
 }
 
-impl<T: Descriptor> Source<T> {
-    /// Closes the descriptor, and returns when that is done.
-    ///
-    /// A drop may leave the last step to another worker; this waits for it. May switch,
-    /// and is not a cancellation point.
-    pub(crate) fn close(mut self) {
-        let parker = Parker::new();
-        self.end(Some(parker.unparker()));
-        parker.park_surely(Wait::Turn);
-    }
-
-    /// Closes the descriptor as soon as no worker looks at its registration, and wakes
-    /// `then` when it is done.
-    fn end(&mut self, then: Option<Unparker>) {
-        let Some(registered) = self.registered.take() else {
-            return;
-        };
+impl<T: Descriptor> Drop for Source<T> {
+    /// Closes the descriptor as soon as no worker looks at its registration: nearly always
+    /// now, otherwise when every worker has had a turn.
+    fn drop(&mut self) {
+        let closing = Closing(Mutex::new(self.registered.take()));
         self.stops.retain(|stop| !stop.has_passed());
-        let closing = Closing {
-            registered: Mutex::new(Some(registered)),
-            then,
-        };
-        if !self.stops.is_empty() {
+        if self.stops.is_empty() {
+            drop(closing);
+        } else {
             spawn::after_every_worker(closing);
         }
-    }
-}
-
-impl<T: Descriptor> Drop for Source<T> {
-    fn drop(&mut self) {
-        self.end(None);
     }
 }
 
@@ -302,18 +317,12 @@ impl<T: Descriptor> std::fmt::Debug for Source<T> {
 }
 
 /// A registration that a worker may still look at. Its drop unregisters, then closes.
-struct Closing<T: Descriptor> {
-    registered: Mutex<Option<Box<CoIo<T>>>>,
-    then: Option<Unparker>,
-}
+struct Closing<T: Descriptor>(Mutex<Option<Box<CoIo<T>>>>);
 
 impl<T: Descriptor> Drop for Closing<T> {
     fn drop(&mut self) {
-        if let Some(registered) = lock(&self.registered).take() {
+        if let Some(registered) = lock(&self.0).take() {
             drop((*registered).into_inner());
-        }
-        if let Some(then) = &self.then {
-            then.unpark();
         }
     }
 }

@@ -58,7 +58,7 @@ impl<T: Send + 'static> LocalKey<T> {
         let key = std::ptr::from_ref(self).addr();
         let value = with_local(|local| local.get(key)).unwrap_or_else(|| {
             let made: Rc<dyn std::any::Any> = Rc::new((self.init)());
-            with_local(|local| local.put(key, made.clone()));
+            drop(with_local(|local| local.put(key, made.clone())));
             made
         });
         f(value.downcast_ref().expect("one key has one type"))
@@ -117,7 +117,7 @@ impl<T: Send + Sync + 'static> Inherited<T> {
     pub fn with_value<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let outer = with_local(|local| local.context());
         let inner = outer.with(self.key(), Arc::new(value));
-        with_local(|local| local.set_context(inner));
+        drop(with_local(|local| local.set_context(inner)));
         let _restore = Restore(Some(outer));
         f()
     }
@@ -132,7 +132,7 @@ struct Restore(Option<super::context::Context>);
 impl Drop for Restore {
     fn drop(&mut self) {
         if let Some(outer) = self.0.take() {
-            with_local(|local| local.set_context(outer));
+            drop(with_local(|local| local.set_context(outer)));
         }
     }
 }

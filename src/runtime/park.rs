@@ -30,7 +30,8 @@ use crate::runtime::task::{Birth, Task, Wait};
 use crate::runtime::{relay, timer, workers};
 use crate::util::lock;
 
-/// Where a task is woken. Empty until the task first runs and after it has ended.
+/// Where a task is woken. Empty until the task first runs and after it has ended; a
+/// coroutine of the engine that is not ours sits only while it waits ([`Sitting`]).
 #[derive(Default)]
 pub(crate) struct Seat(Mutex<Option<Place>>);
 
@@ -132,6 +133,7 @@ impl Task {
         limit: Deadline,
         mut ready: impl FnMut() -> bool,
     ) -> Result<()> {
+        let _sitting = self.sit();
         loop {
             if ready() {
                 return Ok(());
@@ -148,6 +150,7 @@ impl Task {
     /// For waits that memory safety or a lock's order depends on. While the owner unwinds
     /// from a panic it blocks its worker's thread instead of switching.
     pub(crate) fn wait_surely(self: &Arc<Self>, wait: Wait, mut ready: impl FnMut() -> bool) {
+        let _sitting = self.sit();
         while !ready() {
             if std::thread::panicking() {
                 workers::block_thread_briefly();
@@ -157,9 +160,23 @@ impl Task {
         }
     }
 
+    /// Comes before the first look at what a wait on the seat is for.
+    pub(crate) fn sit(&self) -> Sitting<'_> {
+        let is_guest = self.on_worker && !self.is_greenlet();
+        if is_guest {
+            self.seat.occupy();
+        }
+        Sitting(is_guest.then_some(&self.seat))
+    }
+
     /// Does the bookkeeping around `switch`, which stops the owner until something happens.
     pub(crate) fn stop(self: &Arc<Self>, wait: Wait, until: u64, switch: impl FnOnce()) {
         self.note_wait(wait);
+        self.stop_noted(until, switch);
+    }
+
+    /// Like [`Task::stop`], when what is waited on is noted already.
+    pub(crate) fn stop_noted(self: &Arc<Self>, until: u64, switch: impl FnOnce()) {
         timer::arm(self, until);
         if self.on_worker {
             workers::leave();
@@ -170,6 +187,21 @@ impl Task {
         }
         timer::disarm(self);
         self.note_running();
+    }
+}
+
+/// A foreign coroutine's stay on its seat.
+///
+/// We are not there when such a coroutine ends. If its `Blocker` went with it, the engine
+/// would drop that outside of the coroutine: a worker would wait there for ever for itself
+/// to finish stopping the coroutine, or write into one that is gone. See [`Seat::vacate`].
+pub(crate) struct Sitting<'a>(Option<&'a Seat>);
+
+impl Drop for Sitting<'_> {
+    fn drop(&mut self) {
+        if let Some(seat) = self.0 {
+            seat.vacate();
+        }
     }
 }
 
@@ -344,13 +376,19 @@ pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> R {
 
 #[track_caller]
 fn adopt() -> Arc<Task> {
+    let on_worker = may::coroutine::is_coroutine();
     Task::new(Birth {
         name: std::thread::current().name().map(Into::into),
         parent: 0,
         site: Location::caller(),
         stack_bytes: 0,
-        on_worker: may::coroutine::is_coroutine(),
-        seat: Seat::here(),
+        on_worker,
+        seat: if on_worker {
+            Seat::default()
+        } else {
+            Seat::here()
+        },
+        ticks: 0,
     })
 }
 

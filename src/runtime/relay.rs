@@ -14,10 +14,12 @@
 //! - A greenlet that has done many things in a row without waiting for an event *rests*:
 //!   it parks with its worker's bell and rings it. The queue runs dry, the worker looks
 //!   for events, the bell wakes all that rested. So every greenlet has at most 64
-//!   operations between two looks at events, however many are busy.
+//!   operations between two looks at events, however many are busy. If the bell is not
+//!   answered for a millisecond (its worker is stuck, or the bell went there with a thief),
+//!   those who rest with it are woken by another.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -34,6 +36,8 @@ struct Bell {
     event: Arc<OwnedFd>,
     /// Rung and not yet answered.
     rung: AtomicBool,
+    /// When it was rung.
+    rung_at: AtomicU64,
     resting: Mutex<Vec<Unparker>>,
 }
 
@@ -51,11 +55,12 @@ pub(crate) fn start(count: usize) -> Result<()> {
     let bells = descriptors(count)?.into_iter().map(|event| Bell {
         event: Arc::new(event),
         rung: AtomicBool::new(false),
+        rung_at: AtomicU64::new(0),
         resting: Mutex::new(Vec::new()),
     });
     let bells = BELLS.get_or_init(|| bells.collect());
     for (number, bell) in bells.iter().enumerate() {
-        let source = Source::new(bell.event.clone())?;
+        let source = Source::register(bell.event.clone())?;
         spawn::launch(None, Some(number), move || answer(number, bell, source))?;
     }
     Ok(())
@@ -113,10 +118,25 @@ fn deliver() {
 
 impl Bell {
     fn ring(&self) {
-        if !self.rung.swap(true, Ordering::SeqCst)
-            && let Err(error) = rustix::io::write(&self.event, &1_u64.to_ne_bytes())
-        {
-            log::error!("ringing a bell: {error}");
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            // Read by the check alone, which an old time makes come too early, no more.
+            self.rung_at.store(clock::now(), Ordering::Relaxed);
+            if let Err(error) = rustix::io::write(&self.event, &1_u64.to_ne_bytes()) {
+                log::error!("ringing a bell: {error}");
+            }
+        }
+    }
+
+    /// Takes those who have rested here for too long.
+    fn take_overdue(&self, now: u64) -> Vec<Unparker> {
+        let due = self
+            .rung_at
+            .load(Ordering::Relaxed)
+            .saturating_add(ANSWER_NANOS_MAX);
+        if self.rung.load(Ordering::SeqCst) && due <= now {
+            std::mem::take(&mut *lock(&self.resting))
+        } else {
+            Vec::new()
         }
     }
 }
@@ -138,15 +158,38 @@ pub(crate) fn wake_all(mut tasks: Vec<Arc<Task>>) {
     if !tasks.is_empty() {
         lock(&WAKES).append(&mut tasks);
         ring_next();
+        check_soon();
+    }
+}
+
+fn check_soon() {
+    if !CHECKING.swap(true, Ordering::SeqCst) {
         timer::check_relay_at(clock::now().saturating_add(ANSWER_NANOS_MAX));
     }
 }
 
-/// Rings the next bell if wake-ups lie about; the timer calls it.
+/// Whether the timer will call [`check`]. Saves its lock where many rest.
+static CHECKING: AtomicBool = AtomicBool::new(false);
+
+/// Rings the next bell if wake-ups lie about, and sends those who rest with a worker that
+/// is stuck to the others; the timer calls it.
 pub(crate) fn check() {
+    // Cleared first: what is left behind after this look asks for another.
+    CHECKING.store(false, Ordering::SeqCst);
+    let bells = BELLS.get().map_or(&[][..], Vec::as_slice);
+    // With one bell there is nobody else to go to.
+    if bells.len() > 1 {
+        let now = clock::now();
+        for rested in bells.iter().flat_map(|bell| bell.take_overdue(now)) {
+            rested.unpark();
+        }
+        if bells.iter().any(|bell| !lock(&bell.resting).is_empty()) {
+            check_soon();
+        }
+    }
     if !lock(&WAKES).is_empty() {
         ring_next();
-        timer::check_relay_at(clock::now().saturating_add(ANSWER_NANOS_MAX));
+        check_soon();
     }
 }
 
@@ -171,6 +214,9 @@ pub(crate) fn rest(task: &Task) {
         let parker = Parker::new();
         lock(&bell.resting).push(parker.unparker());
         bell.ring();
+        if bells.len() > 1 {
+            check_soon();
+        }
         parker.park_surely(Wait::Turn);
     }
 }

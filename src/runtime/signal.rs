@@ -69,7 +69,10 @@ impl Signals {
             signals: signals.to_vec(),
             state: Mutex::default(),
         });
-        lock(&watch.inboxes).push(Arc::downgrade(&inbox));
+        let mut inboxes = lock(&watch.inboxes);
+        // Here as well as at a delivery, which may never come.
+        inboxes.retain(|inbox| inbox.strong_count() > 0);
+        inboxes.push(Arc::downgrade(&inbox));
         Ok(Self(inbox))
     }
 

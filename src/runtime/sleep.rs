@@ -61,6 +61,7 @@ pub fn sleep_until(instant: Instant) -> Result<()> {
 
 fn sleep_until_nanos(until: u64) -> Result<()> {
     let task = current();
+    let _sitting = task.sit();
     loop {
         if let Some(error) = task.interruption(clock::NEVER) {
             return Err(error);

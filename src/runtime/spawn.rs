@@ -31,10 +31,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::config::{self, Config};
 use crate::runtime::context::Context;
-use crate::runtime::greenlet::{Greenlet, Outcome, Packet};
+use crate::runtime::greenlet::{Greenlet, Outcome, Packet, panic_message};
 use crate::runtime::park::{Seat, current, set_current, with_local};
 use crate::runtime::task::{Birth, Task};
 use crate::runtime::{registry, relay, sleep, timer, workers};
+use crate::util::discard;
 
 /// A greenlet could not be started.
 ///
@@ -249,13 +250,15 @@ impl Builder {
         start_if_needed()?;
         let admitted = Admitted::new()?;
         let stack_bytes = self.stack_bytes.map(config::round_stack);
+        let spawner = current();
         let task = Task::new(Birth {
             name: self.name,
-            parent: current().id,
+            parent: spawner.id,
             site: Location::caller(),
             stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
             on_worker: true,
             seat: Seat::default(),
+            ticks: spawner.ticks(),
         });
         let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
@@ -263,9 +266,8 @@ impl Builder {
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                live(&task, context, admitted, || {
-                    packet.fill(run(&task, delay, f))
-                });
+                let body = || packet.fill(run(&task, delay, f));
+                live(&task, context, admitted, body);
             }
         };
         match launch(stack_bytes, None, body) {
@@ -288,19 +290,34 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     set_current(task.clone());
     workers::enter(task);
     task.note_running();
-    with_local(|local| local.set_context(context));
+    discard(with_local(|local| local.set_context(context)));
+    if task.tick() {
+        relay::rest(task);
+    }
 
     let outcome = body();
-    let locals = with_local(|local| local.take());
-    // A destructor of a local is user code.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(locals)));
-
+    discard_belongings();
     registry::remove(task);
-    task.completion.complete(task, outcome);
+    task.completion.complete(task, outcome, admitted);
     timer::forget(task);
-    drop(admitted);
-    task.seat.vacate();
+    // Before the seat is given up, which may go on on another worker.
     workers::leave();
+    task.seat.vacate();
+}
+
+/// Drops what the greenlet alone owns, while it can still run user code: after its end the
+/// engine would do so, outside of any greenlet, and a panic would end the worker.
+fn discard_belongings() {
+    discard(with_local(|local| local.set_context(Context::default())));
+    // A destructor may make a local anew; the standard library stops after some rounds, too.
+    for _ in 0..8 {
+        let locals = with_local(|local| local.take());
+        if locals.is_empty() {
+            return;
+        }
+        locals.into_values().for_each(discard);
+    }
+    std::mem::forget(with_local(|local| local.take()));
 }
 
 /// Runs the body, unless the greenlet was killed before it could begin.
@@ -310,33 +327,33 @@ fn run<T>(
     f: impl FnOnce() -> T,
 ) -> std::thread::Result<Option<T>> {
     if delay.is_some_and(|delay| sleep::sleep(delay).is_err()) || task.is_killed() {
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(f)));
+        discard(f);
         return Ok(None);
     }
     let returned = catch_unwind(AssertUnwindSafe(f))?;
     if task.is_kill_seen() {
         // What a killed greenlet returns is how it came to its end, not its result.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(returned)));
+        discard(returned);
         return Ok(None);
     }
     Ok(Some(returned))
 }
 
 /// One of the greenlets that may be alive.
-struct Admitted;
+pub(crate) struct Admitted(());
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl Admitted {
     fn new() -> Result<Self> {
         let limit = config::max_greenlets();
-        let before = ALIVE.fetch_add(1, Ordering::Relaxed);
-        let admitted = Self;
-        if before < limit {
-            Ok(admitted)
-        } else {
-            Err(config::limit_error(limit))
-        }
+        // Not counted up and down again: in between, others would be refused as well.
+        ALIVE
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| {
+                (alive < limit).then_some(alive + 1)
+            })
+            .map(|_| Self(()))
+            .map_err(|_| config::limit_error(limit))
     }
 }
 
@@ -395,6 +412,8 @@ pub(crate) fn launch(
 /// A coroutine that is dealt to a worker can only run after that worker has taken it off
 /// its own list, wherever it runs then; so when all have run, no worker is still inside
 /// what it did before this call.
+///
+/// If that cannot be had, the value is kept for ever.
 pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
     let shared = Arc::new(value);
     for worker in 0..config::workers() {
@@ -411,7 +430,15 @@ pub(crate) fn after_every_worker<T: Send + Sync + 'static>(value: T) {
 /// Starts the parts of the runtime that are coroutines themselves, and waits until the
 /// first coroutine has run: only then has the engine set itself up.
 pub(crate) fn start_services(workers: usize) -> Result<()> {
-    relay::start(workers)?;
+    timer::start()?;
+    // The engine panics where the system refuses it a descriptor.
+    catch_unwind(AssertUnwindSafe(|| relay::start(workers)))
+        .unwrap_or_else(|panic| Err(Error::message(panic_message(panic.as_ref()))))?;
+    if may::coroutine::is_coroutine() {
+        // Started from a coroutine of the engine's: it runs, and waiting here might hold
+        // up the very worker that is waited for.
+        return Ok(());
+    }
     let (tell, told) = std::sync::mpsc::channel();
     launch(None, None, move || {
         // Nobody waits any more only if this function has failed.

@@ -147,6 +147,9 @@ pub(crate) struct Birth {
     pub(crate) stack_bytes: usize,
     pub(crate) on_worker: bool,
     pub(crate) seat: Seat,
+    /// The spawner's, so that a chain of greenlets that each start the next takes turns
+    /// as one greenlet would.
+    pub(crate) ticks: u32,
 }
 
 impl Task {
@@ -171,7 +174,7 @@ impl Task {
             armed: AtomicU64::new(NEVER),
             wait: AtomicU8::new(Wait::Start as u8),
             since: AtomicU64::new(clock::now()),
-            ticks: AtomicU32::new(0),
+            ticks: AtomicU32::new(birth.ticks),
             completion: Completion::default(),
         })
     }
@@ -181,6 +184,11 @@ impl Task {
     /// Why the owner must not wait (any longer), if there is a reason: it unwinds, was
     /// killed, or a limit passed.
     pub(crate) fn interruption(&self, own: u64) -> Option<Error> {
+        self.interruption_at(own, clock::now)
+    }
+
+    /// Like [`Task::interruption`]; `now` is asked only if there is a limit.
+    pub(crate) fn interruption_at(&self, own: u64, now: impl FnOnce() -> u64) -> Option<Error> {
         if std::thread::panicking() {
             return Some(Error::new(ErrorKind::Unwinding));
         }
@@ -189,7 +197,7 @@ impl Task {
             return Some(Error::cancelled());
         }
         let until = self.ends_at(own);
-        if until == NEVER || clock::now() < until {
+        if until == NEVER || now() < until {
             return None;
         }
         if own == until {
@@ -261,11 +269,17 @@ impl Task {
     // ---- what others see ----
 
     pub(crate) fn note_wait(&self, wait: Wait) {
-        self.wait.store(wait as u8, Ordering::Relaxed);
         // A turn is short and frequent, and the clock costs as much as the switch itself.
-        if wait != Wait::Turn {
-            self.since.store(clock::now(), Ordering::Relaxed);
+        if wait == Wait::Turn {
+            self.wait.store(wait as u8, Ordering::Relaxed);
+        } else {
+            self.note_wait_at(wait, clock::now());
         }
+    }
+
+    pub(crate) fn note_wait_at(&self, wait: Wait, now: u64) {
+        self.wait.store(wait as u8, Ordering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
     }
 
     pub(crate) fn note_running(&self) {
@@ -287,6 +301,11 @@ impl Task {
         self.ticks
             .store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
+    }
+
+    /// The count so far.
+    pub(crate) fn ticks(&self) -> u32 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     /// Starts counting anew: the owner has just waited for an event.

@@ -71,7 +71,7 @@ pub(crate) fn check_relay_at(at: u64) {
     let mut queue = lock(&TIMER.queue);
     if queue.relay_check == NEVER {
         queue.relay_check = at;
-        run_thread();
+        ensure_thread();
         TIMER.changed.notify_one();
     }
 }
@@ -87,7 +87,7 @@ fn insert(task: &Arc<Task>, until: u64) {
         .first_key_value()
         .map_or(NEVER, |(key, _)| key.0);
     queue.put(task.clone(), until);
-    run_thread();
+    ensure_thread();
     if until < first {
         TIMER.changed.notify_one();
     }
@@ -130,14 +130,23 @@ impl Queue {
     }
 }
 
-fn run_thread() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
+/// Starts the thread, if it does not run yet.
+pub(crate) fn start() -> std::io::Result<()> {
+    static STARTING: Mutex<bool> = Mutex::new(false);
+    let mut is_started = lock(&STARTING);
+    if !*is_started {
         std::thread::Builder::new()
             .name("greenloop-timer".into())
-            .spawn(run)
-            .expect("the timer thread can be started");
-    });
+            .spawn(run)?;
+        *is_started = true;
+    }
+    Ok(())
+}
+
+/// For OS threads, which can wait before the runtime is started.
+fn ensure_thread() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once_force(|_| start().expect("the timer thread can be started"));
 }
 
 fn run() {

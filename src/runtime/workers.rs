@@ -90,11 +90,16 @@ pub(crate) fn is_worker() -> bool {
 }
 
 /// Notes that `task`, a coroutine, runs on this worker from now on.
+///
+/// Nobody tells when a coroutine that is not ours ends, so that one is not remembered.
 pub(crate) fn enter(task: &Arc<Task>) {
     if let Some(worker) = WORKERS.get(enroll()) {
-        worker
-            .running
-            .store(Arc::as_ptr(task).cast_mut(), Ordering::Release);
+        let running = if task.is_greenlet() {
+            Arc::as_ptr(task).cast_mut()
+        } else {
+            std::ptr::null_mut()
+        };
+        worker.running.store(running, Ordering::Release);
         // Only this thread writes it.
         let turns = worker.turns.load(Ordering::Relaxed);
         worker.turns.store(turns + 1, Ordering::Release);
@@ -135,7 +140,8 @@ pub(crate) fn bell() -> usize {
 
 /// Notes that `bell` was answered on this worker.
 pub(crate) fn set_bell(bell: usize) {
-    if let Some(worker) = WORKERS.get(index()) {
+    // A bell may run before any greenlet, and without having waited.
+    if let Some(worker) = WORKERS.get(enroll()) {
         worker.bell.store(bell, Ordering::Relaxed);
     }
 }

@@ -22,16 +22,23 @@ use crate::util::lock;
 
 /// Where connections come from; tests script one.
 pub(super) trait Accept: Send + 'static {
+    /// Waits for a connection without taking it.
+    fn wait_ready(&mut self) -> io::Result<()>;
+
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
 
     /// Takes one connection that is there already, if the descriptor can be had.
     fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
 
-    /// Ends it; returns when its port is free.
+    /// Stops listening at once.
     fn close(self);
 }
 
 impl Accept for TcpListener {
+    fn wait_ready(&mut self) -> io::Result<()> {
+        self.wait_ready()
+    }
+
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept()
     }
@@ -58,11 +65,8 @@ fn accept_all(shared: &Arc<Shared>, listener: &mut impl Accept) -> Option<Error>
     let mut pause = Pause::default();
     let mut reserve = Reserve::new();
     loop {
-        let Ok(permit) = permit(shared) else {
-            return None;
-        };
-        let handed_over = match listener.accept() {
-            Ok((stream, peer)) => {
+        let handed_over = match next(shared, listener)? {
+            Ok((stream, peer, permit)) => {
                 pause.reset();
                 reserve.refill();
                 hand_over(shared, stream, peer, permit, &mut pause)
@@ -75,6 +79,26 @@ fn accept_all(shared: &Arc<Shared>, listener: &mut impl Accept) -> Option<Error>
             Err(error) => return Some(error),
         }
     }
+}
+
+/// Takes a permit, then a connection; `None` when the loop was killed.
+fn next(
+    shared: &Shared,
+    listener: &mut impl Accept,
+) -> Option<io::Result<(TcpStream, SocketAddr, Permit)>> {
+    // One of several listeners must not hold a permit while it has no use for it: the
+    // others may.
+    if shared.addrs.len() > 1
+        && let Err(error) = listener.wait_ready()
+    {
+        return Some(Err(error));
+    }
+    let permit = permit(shared).ok()?;
+    Some(
+        listener
+            .accept()
+            .map(|(stream, peer)| (stream, peer, permit)),
+    )
 }
 
 fn permit(shared: &Shared) -> Result<Permit> {
@@ -295,4 +319,144 @@ fn serve(shared: &Shared, parcel: Parcel) {
     drop(permit);
     shared.config.observer.closed(&info, &end);
     drop(seat);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::server::{Observer, ServerConfig, ServerHandle};
+
+    /// Gives the errors of its script, then connections, then a fatal error.
+    struct Script {
+        errors: VecDeque<Errno>,
+        listener: TcpListener,
+    }
+
+    impl Accept for Script {
+        fn wait_ready(&mut self) -> io::Result<()> {
+            self.listener.wait_ready()
+        }
+
+        fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+            match self.errors.pop_front() {
+                Some(error) => Err(error.into()),
+                None => self.listener.accept(),
+            }
+        }
+
+        fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+            Err(Errno::MFILE.into())
+        }
+
+        fn close(self) {
+            self.listener.close();
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Pauses(Arc<Mutex<Vec<Line>>>);
+
+    /// The error's text and the milliseconds of the pause.
+    type Line = (String, Option<u64>);
+
+    impl Observer for Pauses {
+        fn accept_error(&self, error: &Error, pause: Option<Duration>) {
+            let pause = pause.map(|p| u64::try_from(p.as_millis()).unwrap());
+            lock(&self.0).push((error.to_string(), pause));
+        }
+    }
+
+    /// A server whose accept has `errors` to give before its first connection.
+    fn start(errors: &[Errno], pauses: &Pauses) -> ServerHandle {
+        let mut errors = Some(errors.iter().copied().collect());
+        ServerConfig::new()
+            .observer(pauses.clone())
+            .bind("127.0.0.1:0")
+            .unwrap()
+            .start_on(
+                |_: &mut Conn| Ok(()),
+                |listener| Script {
+                    errors: errors.take().unwrap_or_default(),
+                    listener,
+                },
+            )
+            .unwrap()
+    }
+
+    fn line(errno: Errno, pause: Option<u64>) -> Line {
+        (Error::from(io::Error::from(errno)).to_string(), pause)
+    }
+
+    #[test]
+    fn accept_goes_on_after_every_error_that_goes_away() {
+        let pauses = Pauses::default();
+        let server = start(
+            &[
+                Errno::CONNABORTED,
+                Errno::MFILE,
+                Errno::NFILE,
+                Errno::PROTO,
+                Errno::NOMEM,
+            ],
+            &pauses,
+        );
+        let mut client = TcpStream::connect(server.addr()).unwrap();
+        assert_eq!(io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        let report = server.drain(Duration::from_secs(5)).unwrap();
+        assert_eq!(
+            (report.accepted, report.accept_errors, report.shed),
+            (1, 5, 0)
+        );
+        assert!(report.is_clean());
+        let expected = [
+            line(Errno::CONNABORTED, None),
+            line(Errno::MFILE, Some(10)),
+            line(Errno::NFILE, Some(20)),
+            line(Errno::PROTO, None),
+            line(Errno::NOMEM, Some(40)),
+        ];
+        assert_eq!(*lock(&pauses.0), expected);
+    }
+
+    #[test]
+    fn accept_error_that_stays_drains_and_is_reported() {
+        let pauses = Pauses::default();
+        let server = start(&[Errno::CONNABORTED, Errno::INVAL], &pauses);
+        let report = server.wait().unwrap();
+        assert_eq!(report.fatal.as_deref(), Some("accepting: invalid argument"));
+        assert!(!report.is_clean());
+    }
+
+    #[test]
+    fn errors_are_sorted() {
+        let table = [
+            (Errno::CONNABORTED, Verdict::GoOn),
+            (Errno::PROTO, Verdict::GoOn),
+            (Errno::HOSTUNREACH, Verdict::GoOn),
+            (Errno::MFILE, Verdict::Wait),
+            (Errno::NFILE, Verdict::Wait),
+            (Errno::NOBUFS, Verdict::Wait),
+            (Errno::NOMEM, Verdict::Wait),
+            (Errno::IO, Verdict::Wait),
+            (Errno::BADF, Verdict::Stop),
+            (Errno::INVAL, Verdict::Stop),
+            (Errno::NOTSOCK, Verdict::Stop),
+        ];
+        for (errno, verdict) in table {
+            assert_eq!(sort(&errno.into()), verdict, "{errno}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_to_a_second_and_start_anew() {
+        let mut pause = Pause::default();
+        let pauses: Vec<_> = (0..9).map(|_| pause.next().as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        pause.reset();
+        assert_eq!(pause.next(), Pause::MIN);
+        let tolerated = (0..1000).take_while(|_| pause.tolerate().is_none()).count();
+        assert_eq!(tolerated, Pause::TOLERATED_MAX as usize);
+    }
 }

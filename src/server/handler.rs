@@ -135,6 +135,10 @@ impl Conn {
     pub(super) fn close(mut self, outcome: Outcome) -> ConnEnd {
         if matches!(outcome, Outcome::Finished) {
             self.close_gently();
+        } else {
+            // The drop closes it, but perhaps only when a busy worker has its next turn
+            // (see `runtime::io`); the peer is to know now.
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
         ConnEnd {
             outcome,

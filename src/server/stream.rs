@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::net::TcpListener;
 use crate::runtime::spawn::Builder;
 use crate::runtime::{kill, signal};
-use crate::server::accept;
+use crate::server::accept::{self, Accept};
 use crate::server::config::ServerConfig;
 use crate::server::conns::Conns;
 use crate::server::drain::{Control, supervise};
@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) control: Control,
-    addrs: Vec<SocketAddr>,
+    pub(super) addrs: Vec<SocketAddr>,
 }
 
 impl StreamServer {
@@ -124,6 +124,15 @@ impl StreamServer {
     ///
     /// gevent: `StreamServer.start()`.
     pub fn start(self, handler: impl Handler) -> Result<ServerHandle> {
+        self.start_on(handler, |listener| listener)
+    }
+
+    /// Starts with what `wrap` makes of the listeners; tests have errors in it.
+    pub(super) fn start_on<A: Accept>(
+        self,
+        handler: impl Handler,
+        mut wrap: impl FnMut(TcpListener) -> A,
+    ) -> Result<ServerHandle> {
         let shared = Arc::new(Shared {
             permits: Semaphore::new(self.config.max_connections),
             config: self.config,
@@ -136,7 +145,7 @@ impl StreamServer {
         });
         let mut acceptors = Vec::new();
         for (listener, addr) in self.listeners.into_iter().zip(&shared.addrs) {
-            let own = shared.clone();
+            let (own, listener) = (shared.clone(), wrap(listener));
             let acceptor = Builder::new()
                 .name(format!("accept {addr}"))
                 .try_spawn(move || {

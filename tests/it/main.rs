@@ -12,8 +12,13 @@ mod support;
 
 mod fair;
 
+#[cfg(feature = "fetch")]
+mod fetch;
+mod net;
+#[cfg(feature = "fetch")]
+mod origin;
 mod runtime;
+mod runtime_review;
 mod server;
-
 mod switch;
 mod sync;

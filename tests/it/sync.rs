@@ -398,11 +398,10 @@ fn scope_waits_when_its_closure_panics() {
             let canary = Canary(AtomicUsize::new(5));
             let bad = AtomicUsize::new(0);
             let panic = catch_unwind(AssertUnwindSafe(|| {
-                scope(|s| {
+                scope(|s| -> () {
                     s.spawn(|| watch(&canary, &bad));
                     panic!("closure");
                 })
-                .map(|()| ())
             }));
             let panic = panic.unwrap_err();
             (panic.downcast_ref::<&str>().copied(), bad.into_inner())
