@@ -299,12 +299,9 @@ impl Bars {
                     ProgressBar::no_length().with_style(template(UNSIZED)),
                 )
             });
-            match running.total {
-                Some(total) if bar.length() != Some(total) => {
-                    bar.set_length(total);
-                    bar.set_style(template(SIZED));
-                }
-                Some(_) | None => {}
+            if let Some(total) = running.total.filter(|total| bar.length() != Some(*total)) {
+                bar.set_length(total);
+                bar.set_style(template(SIZED));
             }
             bar.set_message(running.name.clone());
             bar.set_position(running.bytes);
