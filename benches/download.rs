@@ -45,7 +45,7 @@ fn main() {
     let costs: Vec<_> = costs.into_iter().map(median).collect();
     for (which, client) in clients.iter().enumerate() {
         println!(
-            "  {:<10} {:>6.3} s {:>6.2} s CPU   ours/{}: time {:.2}, CPU {:.2}",
+            "  {:<16} {:>6.3} s {:>6.2} s CPU   ours/{}: time {:.2}, CPU {:.2}",
             client.name,
             times[which],
             costs[which],
@@ -65,7 +65,7 @@ struct Client {
 
 const CLIENTS: &[Client] = &[
     Client {
-        name: "greenloop",
+        name: OURS,
         command: greenloop,
     },
     Client {
@@ -76,14 +76,29 @@ const CLIENTS: &[Client] = &[
         name: "aria2c",
         command: aria2c,
     },
+    Client {
+        name: OURS_SYNCED,
+        command: greenloop_synced,
+    },
 ];
 
-fn greenloop(work: &Work, into: &Path) -> Command {
+/// Like the others: without flushing files to the disk.
+const OURS: &str = "greenloop";
+/// As it is by default: each file is flushed before it gets its name.
+const OURS_SYNCED: &str = "greenloop-synced";
+
+fn greenloop_synced(work: &Work, into: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenloop"));
     command
         .args(["get", "-j", AT_ONCE, "--per-host", AT_ONCE, "-i"])
         .arg(&work.list);
     command.arg("-d").arg(into);
+    command
+}
+
+fn greenloop(work: &Work, into: &Path) -> Command {
+    let mut command = greenloop_synced(work, into);
+    command.arg("--no-sync");
     command
 }
 
@@ -117,7 +132,7 @@ fn aria2c(work: &Work, into: &Path) -> Command {
 
 impl Client {
     fn is_here(&self) -> bool {
-        self.name == "greenloop" || has(self.name)
+        self.name.starts_with(OURS) || has(self.name)
     }
 
     /// One round: seconds on the clock, and of the client's CPU.
@@ -125,7 +140,10 @@ impl Client {
         let into = work.folder.join(self.name);
         fs::create_dir(&into).expect("the last round's was removed");
         let mut command = (self.command)(work, &into);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let (start, cpu) = (Instant::now(), children_cpu_seconds());
         let status = command.status().expect("it was found");
         let measured = (start.elapsed().as_secs_f64(), children_cpu_seconds() - cpu);

@@ -17,7 +17,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use support::{Folder, Running, greenloop};
+use support::{Folder, Running, example_program, greenloop};
 
 // Demos
 
@@ -598,4 +598,37 @@ fn tour_holds_and_tells_figures() {
     ] {
         assert!(told.contains(part), "{part} {run:?}");
     }
+}
+
+// Examples
+
+#[test]
+fn examples_of_the_demos_print_their_order() {
+    let lines = |order: &[(usize, u32)]| -> String {
+        let names = ["one", "two", "three"];
+        order
+            .iter()
+            .map(|(f, i)| format!("{} {i}\n", names[*f]))
+            .collect()
+    };
+    let one_after_the_other: Vec<_> = (0..3).flat_map(|f| (0..5).map(move |i| (f, i))).collect();
+    let in_turns: Vec<_> = (0..5).flat_map(|i| (0..3).map(move |f| (f, i))).collect();
+    let run = |name: &str| example_program(name, None::<&str>).run();
+    assert_eq!(run("gevent_spawn").succeeds(), lines(&one_after_the_other));
+    assert_eq!(run("gevent_switch").succeeds(), lines(&in_turns));
+}
+
+#[test]
+fn example_download_saves_files() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let url = origin.url("file-11");
+    let run = example_program("download", [&url])
+        .folder(folder.path())
+        .run();
+    let expected = format!("GET: {url}\n11 bytes received from {url}.\n1 saved, 0 failed\n");
+    assert_eq!(run.succeeds(), expected);
+    assert_eq!(
+        fs::read(folder.path().join("downloads/file-11")).unwrap(),
+        content(11)
+    );
 }

@@ -158,7 +158,7 @@ fn console_sessions_happen_as_shown() {
 
 #[test]
 fn echo_server_is_the_example() {
-    let program = blocks(&read("README.md"), "rust").remove(0);
+    let program = blocks(&read("README.md"), "rust,no_run").remove(0);
     let example = read("examples/echo_server.rs");
     let code: Vec<_> = example
         .lines()

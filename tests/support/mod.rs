@@ -38,7 +38,7 @@ pub(crate) fn greenloop<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> G
     program(Path::new(env!("CARGO_BIN_EXE_greenloop")), args)
 }
 
-/// Begins a run of an example, which `cargo test` has built.
+/// Begins a run of an example; `cargo test` has built it.
 pub(crate) fn example_program<S: AsRef<OsStr>>(
     name: &str,
     args: impl IntoIterator<Item = S>,
@@ -46,12 +46,29 @@ pub(crate) fn example_program<S: AsRef<OsStr>>(
     let path = Path::new(env!("CARGO_BIN_EXE_greenloop"))
         .with_file_name("examples")
         .join(name);
+    if !path.exists() {
+        build_example(name, &path);
+    }
+    program(&path, args)
+}
+
+/// `cargo test --test NAME` builds no examples.
+fn build_example(name: &str, path: &Path) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--example", name]);
+    if path
+        .components()
+        .any(|folder| folder.as_os_str() == "release")
+    {
+        command.arg("--release");
+    }
+    let built = command.status().expect("cargo runs");
     assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`",
+        built.success() && path.exists(),
+        "{} cannot be built",
         path.display()
     );
-    program(&path, args)
 }
 
 fn program<S: AsRef<OsStr>>(path: &Path, args: impl IntoIterator<Item = S>) -> Greenloop {
