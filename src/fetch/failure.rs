@@ -132,7 +132,7 @@ impl Failure {
             _ if error.raw_os_error() == Some(libc::ELOOP) => FailureKind::CannotCreate,
             _ => FailureKind::Io,
         };
-        Self::new(kind, format!("{what}: {error}"))
+        Self::new(kind, format!("{what}: {}", IoText(error)))
     }
 
     /// Marks a failure that may pass although its class says no.
