@@ -620,15 +620,6 @@ fn examples_of_the_demos_print_their_order() {
 
 #[test]
 fn example_download_saves_files() {
-    let (origin, folder) = (Origin::start(), Folder::new());
-    let url = origin.url("file-11");
-    let run = example_program("download", [&url])
-        .folder(folder.path())
-        .run();
-    let expected = format!("GET: {url}\n11 bytes received from {url}.\n1 saved, 0 failed\n");
-    assert_eq!(run.succeeds(), expected);
-    assert_eq!(
-        fs::read(folder.path().join("downloads/file-11")).unwrap(),
-        content(11)
-    );
+    let run = example_program("download", None::<&str>).run();
+    assert!(run.succeeds().contains("20 saved, 0 failed in "), "{run:?}");
 }
