@@ -5,6 +5,7 @@
 
 use super::units::{show_bytes, show_duration};
 use super::{Failure, Outcome, out};
+use crate::Deadline;
 use crate::fetch::{End, Event, Observer, Outcome as Fetched};
 use crate::sync::Queue;
 use crate::util::{escape, lock};
@@ -211,36 +212,40 @@ impl Reporter {
     }
 }
 
-/// Prints lines as they come and redraws the bars, until the queue is closed.
-fn print(lines: &Queue<Line>, progress: &Progress, mut bars: Option<Bars>) -> Outcome {
+/// Prints until the queue is closed: lines as they come, or with the next redraw where
+/// there are bars, which each interruption draws anew.
+fn print(lines: &Queue<Line>, progress: &Progress, bars: Option<Bars>) -> Outcome {
+    let Some(mut bars) = bars else {
+        let each = std::iter::from_fn(|| lines.get().ok());
+        return print_all(each);
+    };
     let mut outcome = Ok(());
-    let mut drawn = Instant::now();
+    let mut next = Instant::now() + REDRAW_PAUSE;
+    let mut waiting = Vec::new();
     loop {
-        let line = match &bars {
-            Some(_) => lines.get_timeout(REDRAW_PAUSE),
-            None => lines.get(),
-        };
-        match line {
-            Ok(line) => {
-                let printed = match &bars {
-                    Some(bars) => bars.multi.suspend(|| line.print()),
-                    None => line.print(),
-                };
-                // Nobody reads: the downloads go on, and the exit code tells.
-                outcome = outcome.and(printed);
+        match lines.get_deadline(Deadline::at(next)) {
+            Ok(line) => waiting.push(line),
+            Err(error) if error.is_timeout() => {
+                next = Instant::now() + REDRAW_PAUSE;
+                if !waiting.is_empty() {
+                    let now = waiting.drain(..);
+                    let printed = bars.multi.suspend(|| print_all(now));
+                    outcome = outcome.and(printed);
+                }
+                bars.redraw(progress);
             }
-            Err(error) if error.is_timeout() => {}
             Err(_) => break,
         }
-        if let Some(bars) = bars.as_mut().filter(|_| drawn.elapsed() >= REDRAW_PAUSE) {
-            bars.redraw(progress);
-            drawn = Instant::now();
-        }
     }
-    if let Some(bars) = bars {
-        let _ = bars.multi.clear();
-    }
-    outcome
+    let _ = bars.multi.clear();
+    let printed = print_all(waiting.into_iter());
+    outcome.and(printed)
+}
+
+/// Prints all of them, also after a failure: where nobody reads one output, somebody may
+/// read the other. The downloads go on, and the exit code tells.
+fn print_all(lines: impl Iterator<Item = Line>) -> Outcome {
+    lines.map(Line::print).fold(Ok(()), Result::and)
 }
 
 impl Line {
@@ -265,7 +270,8 @@ struct Bars {
 
 impl Bars {
     fn new() -> Self {
-        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let multi =
+            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
         let all = multi.add(ProgressBar::no_length().with_style(template("{wide_msg}")));
         Self {
             multi,
@@ -288,16 +294,14 @@ impl Bars {
         for (id, running) in &state.running {
             bytes += running.bytes;
             let bar = self.running.entry(*id).or_insert_with(|| {
-                self.multi
-                    .insert_before(&self.all, ProgressBar::no_length())
+                self.multi.insert_before(
+                    &self.all,
+                    ProgressBar::no_length().with_style(template(UNSIZED)),
+                )
             });
-            match running.total {
-                Some(total) if bar.length() != Some(total) => {
-                    bar.set_length(total);
-                    bar.set_style(template(SIZED));
-                }
-                Some(_) => {}
-                None => bar.set_style(template(UNSIZED)),
+            if let Some(total) = running.total.filter(|total| bar.length() != Some(*total)) {
+                bar.set_length(total);
+                bar.set_style(template(SIZED));
             }
             bar.set_message(running.name.clone());
             bar.set_position(running.bytes);
@@ -322,5 +326,7 @@ fn template(text: &str) -> ProgressStyle {
 /// Cut to the terminal's width by the library.
 const SIZED: &str = "{bar:20} {percent:>3}% {binary_bytes_per_sec:>12} {eta:>4} {wide_msg}";
 const UNSIZED: &str = "{binary_bytes:>20} {binary_bytes_per_sec:>17}      {wide_msg}";
-/// Ten redraws a second at most.
-const REDRAW_PAUSE: Duration = Duration::from_millis(100);
+/// Half of the ten a second that a terminal over a slow line can take: printing lines
+/// between the bars draws them once more.
+const REDRAWS_PER_SECOND: u8 = 5;
+const REDRAW_PAUSE: Duration = Duration::from_millis(1000 / REDRAWS_PER_SECOND as u64);
