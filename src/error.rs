@@ -184,22 +184,26 @@ impl fmt::Display for ErrorKind {
             Self::Unwinding => f.write_str("blocking call during a panic"),
             Self::Closed(what) => write!(f, "{what} is closed"),
             Self::Limit(text) | Self::Message(text) => f.write_str(text),
-            Self::Io(e) => fmt_io(e, f),
+            Self::Io(e) => IoText(e).fmt(f),
         }
     }
 }
 
-/// Writes an I/O error the way the rest of the crate writes: lower case, no errno.
-fn fmt_io(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        // "Connection refused" becomes lower case, "EOF" and the like stay.
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            write!(f, "{}{}", first.to_lowercase(), chars.as_str())
+/// An I/O error as the rest of the crate writes: lower case, no errno.
+pub(crate) struct IoText<'a>(pub(crate) &'a io::Error);
+
+impl fmt::Display for IoText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        let mut chars = text.chars();
+        match (chars.next(), chars.clone().next()) {
+            // "Connection refused" becomes lower case, "EOF" and the like stay.
+            (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+                write!(f, "{}{}", first.to_lowercase(), chars.as_str())
+            }
+            _ => f.write_str(text),
         }
-        _ => f.write_str(text),
     }
 }
 

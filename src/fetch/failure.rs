@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::error::IoText;
+
 /// The class of a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -132,7 +134,7 @@ impl Failure {
             _ if error.raw_os_error() == Some(libc::ELOOP) => FailureKind::CannotCreate,
             _ => FailureKind::Io,
         };
-        Self::new(kind, format!("{what}: {error}"))
+        Self::new(kind, format!("{what}: {}", IoText(error)))
     }
 
     /// Marks a failure that may pass although its class says no.
