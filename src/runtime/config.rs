@@ -8,7 +8,9 @@ use crate::runtime::{overflow, panic, signal, spawn};
 use crate::util::lock;
 
 /// How the runtime is set up. It is started once for the whole process: by
-/// [`Config::start`], or with the defaults by the first call that needs it.
+/// [`Config::start`], or with the defaults by the first call that needs it. A program that
+/// also uses the engine (`may`) by itself starts the runtime first: the engine takes its
+/// settings at its first coroutine, and cannot be asked for them.
 ///
 /// # Examples
 ///
