@@ -458,6 +458,27 @@ fn overflow_is_said_and_ends_the_process() {
 }
 
 #[test]
+fn a_panic_names_its_greenlet_and_where_it_came_from() {
+    if child_var("GREENLOOP_TEST_PANIC").is_some() {
+        let bad = Builder::new().name("bad").spawn(|| panic!("on purpose"));
+        assert!(bad.join().unwrap_err().is_panic());
+        return;
+    }
+    let output = run_child(test_name!(), &[("GREENLOOP_TEST_PANIC", "1")]);
+    assert!(output.status.success(), "{}", output.text);
+    let line = output
+        .text
+        .lines()
+        .find(|line| line.contains("greenlet \"bad\" (#"));
+    let line = line.unwrap_or_else(|| panic!("no name in {}", output.text));
+    assert!(
+        line.contains(" panicked; spawned at tests/it/runtime.rs:"),
+        "{line}"
+    );
+    assert!(output.text.contains("on purpose"), "{}", output.text);
+}
+
+#[test]
 fn dump_names_who_waits_on_what() {
     // A85
     on_workers!({
