@@ -353,17 +353,19 @@ fn watch(canary: &Canary, bad: &AtomicUsize) {
 fn scope_children_never_outlive_a_killed_parent() {
     on_workers!({
         let bad = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(AtomicUsize::new(0));
         let parents: Vec<_> = (0..30)
             .map(|_| {
-                let (bad, ended) = (bad.clone(), ended.clone());
+                let (bad, begun, ended) = (bad.clone(), begun.clone(), ended.clone());
                 spawn(move || {
                     let canary = Canary(AtomicUsize::new(5));
                     let result = scope(|s| {
                         for _ in 0..3 {
                             let canary = &canary;
-                            let (bad, ended) = (&bad, &ended);
+                            let (bad, begun, ended) = (&bad, &begun, &ended);
                             s.spawn(move || {
+                                begun.fetch_add(1, Ordering::SeqCst);
                                 watch(canary, bad);
                                 ended.fetch_add(1, Ordering::SeqCst);
                             });
@@ -375,7 +377,8 @@ fn scope_children_never_outlive_a_killed_parent() {
                 })
             })
             .collect();
-        sleep(5 * MS).unwrap();
+        // One that is killed before its first turn never runs, and would not count.
+        eventually("all children run", || begun.load(Ordering::SeqCst) == 90);
         for parent in &parents {
             parent.kill();
         }
