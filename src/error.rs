@@ -112,6 +112,11 @@ impl Error {
         }
     }
 
+    /// Tells whether the limit given to the call itself passed, and no `Timeout`.
+    pub(crate) fn is_own_limit(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Elapsed { owner: None, .. })
+    }
+
     /// Tells whether the greenlet was killed (or is unwinding from a panic, where no
     /// blocking call is made any more).
     pub fn is_cancelled(&self) -> bool {

@@ -117,14 +117,10 @@ fn race(addresses: &[SocketAddr], limit: Deadline) -> Result<TcpStream> {
                     return Err(failed.into_error());
                 }
             }
-            Err(e) if is_own_limit(&e) && !limit.is_passed() => {}
+            Err(e) if e.is_own_limit() && !limit.is_passed() => {}
             Err(e) => return Err(failed.with(e)),
         }
     }
-}
-
-fn is_own_limit(error: &Error) -> bool {
-    error.is_timeout() && error.timeout_id().is_none()
 }
 
 /// The attempts that may still run; dropping it ends them.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, current};
+use crate::runtime::relay;
 use crate::runtime::task::{Task, Wait};
 
 /// Waits for `future`, while other greenlets run.
@@ -59,9 +60,7 @@ pub(crate) fn block_on_deadline<F: Future>(future: F, limit: Deadline) -> Result
         task.wait_until(Wait::Future, limit, || {
             bell.rung.swap(false, Ordering::AcqRel)
         })?;
-        if task.tick() {
-            crate::runtime::relay::rest(&task);
-        }
+        relay::tick(&task);
     }
 }
 

@@ -196,13 +196,10 @@ impl Handle {
             lock(&self.0.completion.state).waiters.remove(ticket);
         }
         // Two that start and join in turn would never let their worker look for events.
-        let task = current();
-        if task.tick() {
-            relay::rest(&task);
-        }
+        relay::tick(&current());
         match waited {
             Ok(()) => Ok(true),
-            Err(error) if error.is_timeout() && error.timeout_id().is_none() => Ok(false),
+            Err(error) if error.is_own_limit() => Ok(false),
             Err(error) => Err(error),
         }
     }

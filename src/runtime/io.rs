@@ -200,9 +200,7 @@ impl<T: Descriptor> Source<T> {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 answer => {
-                    if task.tick() {
-                        relay::rest(&task);
-                    }
+                    relay::tick(&task);
                     return answer;
                 }
             }

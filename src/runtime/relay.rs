@@ -201,6 +201,13 @@ fn ring_next() {
     }
 }
 
+/// Counts one more operation of `task`, the caller, and lets it rest if that is due.
+pub(crate) fn tick(task: &Task) {
+    if task.tick() {
+        rest(task);
+    }
+}
+
 /// Lets this worker look for events before `task`, the caller, goes on.
 ///
 /// Only greenlets rest: a bell that did would wait for itself.

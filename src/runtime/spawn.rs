@@ -291,9 +291,7 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     workers::enter(task);
     task.note_running();
     discard(with_local(|local| local.set_context(context)));
-    if task.tick() {
-        relay::rest(task);
-    }
+    relay::tick(task);
 
     let outcome = body();
     discard_belongings();

@@ -204,7 +204,7 @@ impl Task {
             return Some(elapsed(None, None));
         }
         let limits = lock(&self.limits);
-        // The outermost of those that passed: its owner is the one who has to know.
+        // The nearest; of two for the same moment the outer one, who has to know.
         let fired = limits.iter().find(|l| l.at <= until && self.sees(l))?;
         Some(elapsed(Some(fired.id), Some(fired.limit)))
     }

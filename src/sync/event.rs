@@ -121,7 +121,7 @@ impl Event {
     pub fn wait_deadline(&self, limit: Deadline) -> Result<bool> {
         match self.wait_until_set(limit) {
             Ok(()) => Ok(true),
-            Err(e) if e.is_timeout() && e.timeout_id().is_none() => Ok(false),
+            Err(e) if e.is_own_limit() => Ok(false),
             Err(e) => Err(e),
         }
     }

@@ -126,9 +126,6 @@ impl<T> Waiters<T> {
 /// has passed, and lets others have their turn after many calls in a row.
 pub(super) fn begin() -> crate::Result<()> {
     park::check(crate::Deadline::NEVER)?;
-    let task = park::current();
-    if task.tick() {
-        relay::rest(&task);
-    }
+    relay::tick(&park::current());
     Ok(())
 }
