@@ -521,7 +521,7 @@ fn get_of_unknown_hosts_and_closed_ports_fails_with_the_reason() {
 }
 
 fn interrupted(origin: &Origin, folder: &Folder) -> Running {
-    let urls = [origin.url("file-10"), origin.url("stall-100000")];
+    let urls = [origin.url("file-10"), origin.url("stall-400000")];
     let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip"]).folder(folder.path());
     let mut get = get.start();
     get.line_with("file-10");
@@ -529,6 +529,13 @@ fn interrupted(origin: &Origin, folder: &Folder) -> Running {
         .stalled
         .recv_timeout(support::PATIENCE)
         .expect("the origin stalls");
+    // What was sent may not have arrived; once more than a buffer has, the file shows it.
+    let part = folder.path().join("stall-400000.part");
+    let start = Instant::now();
+    while fs::metadata(&part).map_or(0, |part| part.len()) == 0 {
+        assert!(start.elapsed() < support::PATIENCE, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     get
 }
 
@@ -544,14 +551,14 @@ fn ctrl_c_leaves_a_part_that_the_same_command_resumes() {
             .contains("the same command with --existing skip goes on"),
         "{run:?}"
     );
-    let left = ["file-10", "stall-100000.part", "stall-100000.part.json"];
+    let left = ["file-10", "stall-400000.part", "stall-400000.part.json"];
     assert_eq!(
         folder.names(),
         left,
         "nothing half-written under a final name"
     );
 
-    let urls = [origin.url("file-10"), origin.url("stall-100000")];
+    let urls = [origin.url("file-10"), origin.url("stall-400000")];
     let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip", "--json"]);
     let run = get.folder(folder.path()).run();
     let told = run.succeeds();
@@ -559,10 +566,10 @@ fn ctrl_c_leaves_a_part_that_the_same_command_resumes() {
         told.contains("\"skipped\":1") && told.contains("\"saved\":1"),
         "{run:?}"
     );
-    assert_eq!(folder.names(), ["file-10", "stall-100000"]);
+    assert_eq!(folder.names(), ["file-10", "stall-400000"]);
     assert_eq!(
-        fs::read(folder.path().join("stall-100000")).unwrap(),
-        content(100_000)
+        fs::read(folder.path().join("stall-400000")).unwrap(),
+        content(400_000)
     );
 }
 
