@@ -70,6 +70,9 @@ pub use runtime::run::run;
 pub use runtime::signal;
 pub use runtime::sleep::{sleep, sleep_until, yield_now};
 pub use runtime::spawn::{Builder, SpawnError, spawn, spawn_later, try_spawn};
+pub use sync::{
+    as_completed, join_all, join_some, kill_all, try_join_all, wait_all, wait_any, wait_any_timeout,
+};
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

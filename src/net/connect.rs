@@ -21,8 +21,8 @@ use crate::net::tcp::TcpStream;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::greenlet::Greenlet;
 use crate::runtime::park::{Parker, Unparker};
+use crate::runtime::reason::Wait;
 use crate::runtime::spawn::Builder;
-use crate::runtime::task::Wait;
 use crate::util::lock;
 
 /// See [`TcpStream::connect`].

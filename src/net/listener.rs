@@ -14,7 +14,7 @@ use crate::net::resolve::resolve_deadline;
 use crate::net::tcp::TcpStream;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::io::Source;
-use crate::runtime::task::Wait;
+use crate::runtime::reason::Wait;
 
 /// A socket that takes connections.
 ///

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::net::addr::{Address, Host};
 use crate::runtime::blocking::dns;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::task::Wait;
+use crate::runtime::reason::Wait;
 
 /// Looks up the addresses of `host`, each with `port`, in the system's order of preference.
 ///

@@ -16,7 +16,7 @@ use crate::net::split::{ReadHalf, WriteHalf};
 use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::io::Source;
-use crate::runtime::task::Wait;
+use crate::runtime::reason::Wait;
 
 /// A TCP connection.
 ///

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{self, Parker, Unparker, WaitList};
-use crate::runtime::task::Wait;
+use crate::runtime::park::{self, Parker, Unparker, WaitList, wait_for};
+use crate::runtime::reason::Wait;
 use crate::util::{discard, lock};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -80,6 +80,7 @@ fn is_on_lane() -> bool {
 /// ```
 ///
 /// gevent: `gevent.get_hub().threadpool.apply(f)`.
+#[track_caller]
 pub fn blocking<T, F>(f: F) -> Result<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -109,6 +110,7 @@ impl Lane {
     }
 
     /// Runs `f` on one of the threads; see [`blocking`].
+    #[track_caller]
     pub(crate) fn run<T, F>(&'static self, wait: Wait, limit: Deadline, f: F) -> Result<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -133,22 +135,19 @@ impl Lane {
     /// Puts `job` in the queue, waiting for room.
     fn submit(&'static self, job: Job, limit: Deadline) -> Result<()> {
         let mut job = Some(job);
-        loop {
-            let (parker, ticket) = {
-                let mut state = lock(&self.state);
-                if state.queue.len() < QUEUE_MAX {
+        wait_for(
+            &self.state,
+            |state| &mut state.waiters,
+            Wait::Lane,
+            limit,
+            |state| {
+                let has_room = state.queue.len() < QUEUE_MAX;
+                has_room.then(|| {
                     state.queue.extend(job.take());
-                    return self.serve(&mut state);
-                }
-                let parker = Parker::new();
-                let ticket = state.waiters.push(parker.unparker());
-                (parker, ticket)
-            };
-            if let Err(error) = parker.park(Wait::Lane, limit) {
-                lock(&self.state).waiters.remove(ticket);
-                return Err(error);
-            }
-        }
+                    self.serve(state)
+                })
+            },
+        )?
     }
 
     /// Sees to it that a thread looks at the queue.

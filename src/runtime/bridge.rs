@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, current};
+use crate::runtime::reason::Wait;
 use crate::runtime::relay;
-use crate::runtime::task::{Task, Wait};
+use crate::runtime::task::Task;
 
 /// Waits for `future`, while other greenlets run.
 ///
@@ -34,11 +35,13 @@ use crate::runtime::task::{Task, Wait};
 /// ```
 ///
 /// gevent: none; it meets asyncio only across threads.
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     block_on_deadline(future, Deadline::NEVER)
 }
 
 /// Like [`block_on`], until `limit`.
+#[track_caller]
 pub(crate) fn block_on_deadline<F: Future>(future: F, limit: Deadline) -> Result<F::Output> {
     park::check(limit)?;
     let mut future = pin!(future);

@@ -10,10 +10,12 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
-use crate::runtime::park::{Parker, WaitList, current};
+use crate::runtime::park::{Parker, WaitList, current, wait_for};
+use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::relay;
 use crate::runtime::spawn::Admitted;
-use crate::runtime::task::{Task, Wait};
+use crate::runtime::task::Task;
+use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::util::{discard, lock};
 
 /// A greenlet that was started and the value it will return.
@@ -85,10 +87,9 @@ impl<T> Greenlet<T> {
     /// ```
     ///
     /// gevent: `Greenlet.get()`.
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
-        self.handle
-            .wait()
-            .map_err(|e| JoinError(JoinErrorKind::Wait(e)))?;
+        self.handle.wait()?;
         self.packet.take()
     }
 
@@ -155,6 +156,7 @@ impl Handle {
     /// The caller was killed or timed out; or it waits for itself.
     ///
     /// gevent: `Greenlet.join()`.
+    #[track_caller]
     pub fn wait(&self) -> Result<()> {
         self.wait_deadline(Deadline::NEVER).map(drop)
     }
@@ -168,6 +170,7 @@ impl Handle {
     /// As [`Handle::wait`].
     ///
     /// gevent: `Greenlet.join(timeout=limit)`.
+    #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> Result<bool> {
         self.wait_deadline(limit.into())
     }
@@ -179,24 +182,26 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::wait`].
+    #[track_caller]
     pub fn wait_deadline(&self, limit: Deadline) -> Result<bool> {
-        let parker = Parker::new();
-        let ticket = {
-            let mut state = lock(&self.0.completion.state);
-            if state.exit.is_some() {
-                return Ok(true);
-            }
-            if Arc::ptr_eq(&self.0, &current()) {
-                return Err(Error::message("a greenlet cannot wait for its own end"));
-            }
-            state.waiters.push(parker.unparker())
-        };
-        let waited = parker.park(Wait::Join, limit);
-        if waited.is_err() {
-            lock(&self.0.completion.state).waiters.remove(ticket);
+        let caller = current();
+        if self.is_ready() {
+            return Ok(true);
         }
+        if Arc::ptr_eq(&self.0, &caller) {
+            return Err(Error::message("a greenlet cannot wait for its own end"));
+        }
+        caller.note_whom(Whom::Greenlet(self.0.id));
+        let waited = wait_for(
+            &self.0.completion.state,
+            |state| &mut state.waiters,
+            Wait::Join,
+            limit,
+            |state| state.exit.is_some().then_some(()),
+        );
+        caller.note_whom(Whom::Anyone);
         // Two that start and join in turn would never let their worker look for events.
-        relay::tick(&current());
+        relay::tick(&caller);
         match waited {
             Ok(()) => Ok(true),
             Err(error) if error.is_own_limit() => Ok(false),
@@ -205,6 +210,7 @@ impl Handle {
     }
 
     /// Waits for the end, whatever happens to the caller: not a cancellation point.
+    #[track_caller]
     pub(crate) fn wait_surely(&self) {
         let parker = Parker::new();
         {
@@ -212,7 +218,7 @@ impl Handle {
             if state.exit.is_some() {
                 return;
             }
-            state.waiters.push(parker.unparker());
+            state.waiters.push(parker.unparker(), ());
         }
         parker.park_surely(Wait::Join);
     }
@@ -253,6 +259,7 @@ impl Handle {
     /// As [`Handle::wait`].
     ///
     /// gevent: `Greenlet.kill(timeout=limit)`.
+    #[track_caller]
     pub fn kill_and_wait(&self, limit: Option<Duration>) -> Result<bool> {
         self.kill();
         self.wait_deadline(limit.into())
@@ -311,6 +318,28 @@ impl Handle {
     }
 }
 
+impl Waitable for Handle {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        let mut state = lock(&self.0.completion.state);
+        let is_ready = state.exit.is_some();
+        state.watchers.add(watcher, is_ready)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        lock(&self.0.completion.state).watchers.remove(id);
+    }
+}
+
+impl<T> Waitable for Greenlet<T> {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        self.handle.watch(watcher)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        self.handle.unwatch(id);
+    }
+}
+
 /// A greenlet's end, shared by all who watch it.
 #[derive(Default)]
 pub(crate) struct Completion {
@@ -321,6 +350,7 @@ pub(crate) struct Completion {
 struct State {
     exit: Option<Exit>,
     waiters: WaitList,
+    watchers: Watchers,
     links: VecDeque<(u64, Link)>,
     next_link: u64,
     running_links: bool,
@@ -345,6 +375,7 @@ impl Completion {
             }
             state.exit = Some(exit.clone());
             state.running_links = true;
+            state.watchers.tell_all();
             std::mem::take(&mut state.waiters)
         };
         waiters.wake_all();
@@ -468,6 +499,13 @@ impl std::error::Error for JoinError {
             JoinErrorKind::Wait(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+/// The caller's own wait failed.
+impl From<Error> for JoinError {
+    fn from(error: Error) -> Self {
+        Self(JoinErrorKind::Wait(error))
     }
 }
 

@@ -26,7 +26,8 @@ use may::sync::Blocker;
 use crate::error::{Error, Result};
 use crate::runtime::context::Local;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::task::{Birth, Task, Wait};
+use crate::runtime::reason::{Wait, Whom};
+use crate::runtime::task::{Birth, Task};
 use crate::runtime::{relay, timer, workers};
 use crate::util::lock;
 
@@ -127,6 +128,7 @@ impl Task {
     /// # Errors
     /// The kill or the limit that came first. If `ready` holds as well, it wins: what a
     /// waker gave is never dropped.
+    #[track_caller]
     pub(crate) fn wait_until(
         self: &Arc<Self>,
         wait: Wait,
@@ -149,6 +151,7 @@ impl Task {
     ///
     /// For waits that memory safety or a lock's order depends on. While the owner unwinds
     /// from a panic it blocks its worker's thread instead of switching.
+    #[track_caller]
     pub(crate) fn wait_surely(self: &Arc<Self>, wait: Wait, mut ready: impl FnMut() -> bool) {
         let _sitting = self.sit();
         while !ready() {
@@ -170,6 +173,7 @@ impl Task {
     }
 
     /// Does the bookkeeping around `switch`, which stops the owner until something happens.
+    #[track_caller]
     pub(crate) fn stop(self: &Arc<Self>, wait: Wait, until: u64, switch: impl FnOnce()) {
         self.note_wait(wait);
         self.stop_noted(until, switch);
@@ -238,6 +242,7 @@ impl Parker {
     ///
     /// # Errors
     /// A kill or a limit came first; no [`Unparker`] of this parker will succeed any more.
+    #[track_caller]
     pub(crate) fn park(self, wait: Wait, limit: Deadline) -> Result<()> {
         let node = &self.0;
         let waited = node.task.wait_until(wait, limit, || node.is(WOKEN));
@@ -248,7 +253,21 @@ impl Parker {
         }
     }
 
+    /// Like [`Parker::park`], for a wait that `whom` is known to be able to end.
+    ///
+    /// # Errors
+    /// As [`Parker::park`].
+    #[track_caller]
+    pub(crate) fn park_for(self, wait: Wait, limit: Deadline, whom: Whom) -> Result<()> {
+        let task = self.0.task.clone();
+        task.note_whom(whom);
+        let parked = self.park(wait, limit);
+        task.note_whom(Whom::Anyone);
+        parked
+    }
+
     /// Waits to be unparked, whatever else happens.
+    #[track_caller]
     pub(crate) fn park_surely(self, wait: Wait) {
         let node = &self.0;
         node.task.wait_surely(wait, || node.is(WOKEN));
@@ -286,10 +305,10 @@ impl Node {
     }
 }
 
-/// Waiters in order of arrival. Lives under its user's lock.
-#[derive(Default)]
-pub(crate) struct WaitList {
-    waiters: BTreeMap<u64, Unparker>,
+/// Waiters in order of arrival, each with something of the list's user. Lives under its
+/// user's lock.
+pub(crate) struct WaitList<S = ()> {
+    waiters: BTreeMap<u64, (Unparker, S)>,
     next: u64,
 }
 
@@ -297,7 +316,7 @@ pub(crate) struct WaitList {
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket(u64);
 
-impl WaitList {
+impl<S> WaitList<S> {
     pub(crate) const fn new() -> Self {
         Self {
             waiters: BTreeMap::new(),
@@ -305,36 +324,80 @@ impl WaitList {
         }
     }
 
-    pub(crate) fn push(&mut self, waiter: Unparker) -> Ticket {
+    /// Puts a waiter at the end of the line.
+    pub(crate) fn push(&mut self, waiter: Unparker, own: S) -> Ticket {
         self.next += 1;
-        self.waiters.insert(self.next, waiter);
+        self.waiters.insert(self.next, (waiter, own));
         Ticket(self.next)
     }
 
-    /// Takes a waiter that gave up off the list.
+    /// Takes a waiter off the list: one that gave up, or to wake it.
     pub(crate) fn remove(&mut self, ticket: Ticket) {
         self.waiters.remove(&ticket.0);
     }
 
-    /// Wakes the first one that still waits; false if there is none.
-    pub(crate) fn wake_one(&mut self) -> bool {
-        while let Some((_, waiter)) = self.waiters.pop_first() {
+    /// Takes the first one off the list.
+    pub(crate) fn pop(&mut self) -> Option<(Unparker, S)> {
+        self.waiters.pop_first().map(|(_, waiter)| waiter)
+    }
+
+    /// Wakes the first one that still waits and gives what is its own; `None` if nobody
+    /// waits.
+    pub(crate) fn wake_one(&mut self) -> Option<S> {
+        while let Some((waiter, own)) = self.pop() {
             if waiter.unpark() {
-                return true;
+                return Some(own);
             }
         }
-        false
+        None
     }
 
     /// Wakes all, in order.
     pub(crate) fn wake_all(&mut self) {
-        for (_, waiter) in std::mem::take(&mut self.waiters) {
+        for (_, (waiter, _)) in std::mem::take(&mut self.waiters) {
             waiter.unpark();
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.waiters.len()
+    }
+}
+
+impl<S> Default for WaitList<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Waits until `look` finds an answer in `state`; stands in `line` between two looks.
+///
+/// Who changes `state` so that an answer may be there wakes the line under the same lock.
+///
+/// # Errors
+/// The kill or the limit that came first. An answer that is there at the first look wins.
+#[track_caller]
+pub(crate) fn wait_for<S, R>(
+    state: &Mutex<S>,
+    line: impl Fn(&mut S) -> &mut WaitList,
+    wait: Wait,
+    limit: Deadline,
+    mut look: impl FnMut(&mut S) -> Option<R>,
+) -> Result<R> {
+    loop {
+        let (parker, ticket) = {
+            let mut state = lock(state);
+            if let Some(answer) = look(&mut state) {
+                return Ok(answer);
+            }
+            let parker = Parker::new();
+            let ticket = line(&mut state).push(parker.unparker(), ());
+            (parker, ticket)
+        };
+        if let Err(error) = parker.park(wait, limit) {
+            line(&mut lock(state)).remove(ticket);
+            return Err(error);
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::runtime::clock;
-use crate::runtime::task::{Task, Wait};
+use crate::runtime::reason::Wait;
+use crate::runtime::task::Task;
 use crate::util::{escape, lock};
 
 /// Enough that spawns on all cores rarely meet.

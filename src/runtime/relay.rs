@@ -28,7 +28,8 @@ use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::io::Source;
 use crate::runtime::park::{Parker, Unparker};
-use crate::runtime::task::{Task, Wait};
+use crate::runtime::reason::Wait;
+use crate::runtime::task::Task;
 use crate::runtime::{clock, spawn, timer, workers};
 use crate::util::lock;
 

@@ -8,9 +8,10 @@ use signal_hook::iterator::{Handle as SignalHandle, Signals as SignalIterator};
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{Parker, WaitList};
+use crate::runtime::park::{WaitList, wait_for};
+use crate::runtime::reason::Wait;
 use crate::runtime::registry;
-use crate::runtime::task::Wait;
+use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::util::lock;
 
 pub use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -45,6 +46,7 @@ struct Inbox {
 struct State {
     arrived: VecDeque<i32>,
     waiters: WaitList,
+    watchers: Watchers,
 }
 
 impl Signals {
@@ -84,22 +86,15 @@ impl Signals {
     /// # Errors
     /// The caller was killed or timed out. A signal that arrives then stays for the next
     /// call.
+    #[track_caller]
     pub fn wait(&self) -> Result<i32> {
-        loop {
-            let (parker, ticket) = {
-                let mut state = lock(&self.0.state);
-                if let Some(signal) = state.arrived.pop_front() {
-                    return Ok(signal);
-                }
-                let parker = Parker::new();
-                let ticket = state.waiters.push(parker.unparker());
-                (parker, ticket)
-            };
-            if let Err(error) = parker.park(Wait::Signal, Deadline::NEVER) {
-                lock(&self.0.state).waiters.remove(ticket);
-                return Err(error);
-            }
-        }
+        wait_for(
+            &self.0.state,
+            |state| &mut state.waiters,
+            Wait::Signal,
+            Deadline::NEVER,
+            |state| state.arrived.pop_front(),
+        )
     }
 
     /// The next one if it has arrived.
@@ -108,6 +103,19 @@ impl Signals {
     /// Never switches.
     pub fn try_wait(&self) -> Option<i32> {
         lock(&self.0.state).arrived.pop_front()
+    }
+}
+
+/// Ready when a signal has arrived and was not taken yet.
+impl Waitable for Signals {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        let mut state = lock(&self.0.state);
+        let is_ready = !state.arrived.is_empty();
+        state.watchers.add(watcher, is_ready)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        lock(&self.0.state).watchers.remove(id);
     }
 }
 
@@ -165,6 +173,7 @@ impl Watch {
                 state.arrived.push_back(signal);
             }
             state.waiters.wake_one();
+            state.watchers.tell_all();
             taken = true;
         }
         if taken {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::runtime::clock;
 use crate::runtime::park::{self, current};
+use crate::runtime::reason::Wait;
 use crate::runtime::relay;
-use crate::runtime::task::Wait;
 
 /// Waits for `duration`.
 ///
@@ -30,6 +30,7 @@ use crate::runtime::task::Wait;
 /// ```
 ///
 /// gevent: `gevent.sleep(seconds)`.
+#[track_caller]
 pub fn sleep(duration: Duration) -> Result<()> {
     if duration.is_zero() {
         return yield_now();
@@ -55,10 +56,12 @@ pub fn sleep(duration: Duration) -> Result<()> {
 /// assert!(Instant::now() >= tick);
 /// # Ok::<(), greenloop::Error>(())
 /// ```
+#[track_caller]
 pub fn sleep_until(instant: Instant) -> Result<()> {
     sleep_until_nanos(clock::from_instant(instant))
 }
 
+#[track_caller]
 fn sleep_until_nanos(until: u64) -> Result<()> {
     let task = current();
     let _sitting = task.sit();
@@ -95,6 +98,7 @@ fn sleep_until_nanos(until: u64) -> Result<()> {
 /// ```
 ///
 /// gevent: `gevent.sleep(0)`.
+#[track_caller]
 pub fn yield_now() -> Result<()> {
     let task = current();
     if let Some(error) = task.interruption(clock::NEVER) {

@@ -14,79 +14,8 @@ use crate::runtime::deadline::elapsed;
 use crate::runtime::greenlet::Completion;
 use crate::runtime::io::IoSeat;
 use crate::runtime::park::Seat;
+use crate::runtime::reason::{Wait, Whom};
 use crate::util::lock;
-
-/// What a greenlet waits on, for dumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Wait {
-    Nothing,
-    Start,
-    Turn,
-    Sleep,
-    Read,
-    Write,
-    Accept,
-    Connect,
-    Join,
-    Event,
-    Semaphore,
-    Queue,
-    Lane,
-    Future,
-    Signal,
-    Resolve,
-}
-
-impl Wait {
-    const ALL: [Self; 16] = [
-        Self::Nothing,
-        Self::Start,
-        Self::Turn,
-        Self::Sleep,
-        Self::Read,
-        Self::Write,
-        Self::Accept,
-        Self::Connect,
-        Self::Join,
-        Self::Event,
-        Self::Semaphore,
-        Self::Queue,
-        Self::Lane,
-        Self::Future,
-        Self::Signal,
-        Self::Resolve,
-    ];
-
-    fn from_u8(n: u8) -> Self {
-        Self::ALL
-            .get(usize::from(n))
-            .copied()
-            .unwrap_or(Self::Nothing)
-    }
-
-    /// The words of the dump.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "running",
-            Self::Start => "its first turn",
-            Self::Turn => "its next turn",
-            Self::Sleep => "sleep",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Accept => "accept",
-            Self::Connect => "connect",
-            Self::Join => "join",
-            Self::Event => "event",
-            Self::Semaphore => "semaphore",
-            Self::Queue => "queue",
-            Self::Lane => "blocking lane",
-            Self::Future => "future",
-            Self::Signal => "signal",
-            Self::Resolve => "name resolution",
-        }
-    }
-}
 
 /// One running [`Timeout`](crate::Timeout).
 struct Limit {
@@ -134,9 +63,17 @@ pub(crate) struct Task {
     wait: AtomicU8,
     /// Since when it is in its present state.
     since: AtomicU64,
+    waiting: Mutex<Waiting>,
     ticks: AtomicU32,
 
     pub(crate) completion: Completion,
+}
+
+/// More about the present wait, or the last one.
+struct Waiting {
+    /// The call, outside of this crate, that waits.
+    site: &'static Location<'static>,
+    whom: Whom,
 }
 
 /// What identifies a task when it is made.
@@ -174,6 +111,10 @@ impl Task {
             armed: AtomicU64::new(NEVER),
             wait: AtomicU8::new(Wait::Start as u8),
             since: AtomicU64::new(clock::now()),
+            waiting: Mutex::new(Waiting {
+                site: birth.site,
+                whom: Whom::Anyone,
+            }),
             ticks: AtomicU32::new(birth.ticks),
             completion: Completion::default(),
         })
@@ -268,6 +209,7 @@ impl Task {
 
     // ---- what others see ----
 
+    #[track_caller]
     pub(crate) fn note_wait(&self, wait: Wait) {
         // A turn is short and frequent, and the clock costs as much as the switch itself.
         if wait == Wait::Turn {
@@ -277,9 +219,22 @@ impl Task {
         }
     }
 
+    #[track_caller]
     pub(crate) fn note_wait_at(&self, wait: Wait, now: u64) {
         self.wait.store(wait as u8, Ordering::Relaxed);
         self.since.store(now, Ordering::Relaxed);
+        lock(&self.waiting).site = Location::caller();
+    }
+
+    /// Notes who can end the wait that is about to begin, or nobody in particular.
+    pub(crate) fn note_whom(&self, whom: Whom) {
+        lock(&self.waiting).whom = whom;
+    }
+
+    /// The call that waits (or waited last), and who can end that.
+    pub(crate) fn waits_at(&self) -> (&'static Location<'static>, Whom) {
+        let waiting = lock(&self.waiting);
+        (waiting.site, waiting.whom.clone())
     }
 
     pub(crate) fn note_running(&self) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{Parker, WaitList};
-use crate::runtime::task::Wait;
+use crate::runtime::park::{WaitList, wait_for};
+use crate::runtime::reason::Wait;
+use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::begin;
 use crate::util::lock;
 
@@ -40,7 +41,10 @@ pub struct Event {
 #[derive(Default)]
 struct State {
     set: bool,
+    /// How often it was set: who waits sees that, even if it was cleared at once.
+    round: u64,
     waiters: WaitList,
+    watchers: Watchers,
 }
 
 impl Event {
@@ -56,7 +60,9 @@ impl Event {
     pub fn set(&self) {
         let mut state = lock(&self.state);
         state.set = true;
+        state.round += 1;
         state.waiters.wake_all();
+        state.watchers.tell_all();
     }
 
     /// Clears it; whoever calls `wait` from now on waits.
@@ -82,6 +88,7 @@ impl Event {
     /// [`Timeout`](crate::Timeout) passed.
     ///
     /// gevent: `Event.wait()`.
+    #[track_caller]
     pub fn wait(&self) -> Result<()> {
         self.wait_until_set(Deadline::NEVER)
     }
@@ -107,6 +114,7 @@ impl Event {
     /// ```
     ///
     /// gevent: `Event.wait(timeout=limit)`.
+    #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> Result<bool> {
         self.wait_deadline(Deadline::after(limit))
     }
@@ -118,6 +126,7 @@ impl Event {
     ///
     /// # Errors
     /// As [`Event::wait_timeout`].
+    #[track_caller]
     pub fn wait_deadline(&self, limit: Deadline) -> Result<bool> {
         match self.wait_until_set(limit) {
             Ok(()) => Ok(true),
@@ -126,21 +135,32 @@ impl Event {
         }
     }
 
+    #[track_caller]
     fn wait_until_set(&self, limit: Deadline) -> Result<()> {
         begin()?;
-        let parker = Parker::new();
-        let ticket = {
-            let mut state = lock(&self.state);
-            if state.set {
-                return Ok(());
-            }
-            state.waiters.push(parker.unparker())
-        };
-        let waited = parker.park(Wait::Event, limit);
-        if waited.is_err() {
-            lock(&self.state).waiters.remove(ticket);
-        }
-        waited
+        let mut seen = None;
+        wait_for(
+            &self.state,
+            |state| &mut state.waiters,
+            Wait::Event,
+            limit,
+            |state| {
+                let round = *seen.get_or_insert(state.round);
+                (state.set || state.round != round).then_some(())
+            },
+        )
+    }
+}
+
+impl Waitable for Event {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        let mut state = lock(&self.state);
+        let is_set = state.set;
+        state.watchers.add(watcher, is_set)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        lock(&self.state).watchers.remove(id);
     }
 }
 

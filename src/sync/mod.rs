@@ -11,9 +11,15 @@ mod event;
 mod queue;
 mod scope;
 mod semaphore;
+mod wait;
 mod waiters;
 
+pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 pub use event::Event;
 pub use queue::{PutError, Queue};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
+pub use wait::{
+    AsCompleted, StillAlive, as_completed, join_all, join_some, kill_all, try_join_all, wait_all,
+    wait_any, wait_any_timeout, wait_some,
+};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::Parker;
-use crate::runtime::task::Wait;
+use crate::runtime::reason::Wait;
+use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::{Waiters, begin};
 use crate::util::lock;
 
@@ -56,6 +57,7 @@ struct State<T> {
     getters: Waiters<T>,
     /// Waiting with full slots; only while there is no room.
     putters: Waiters<T>,
+    watchers: Watchers,
 }
 
 /// What keeps an item out of a queue, and the item.
@@ -87,6 +89,7 @@ impl<T> Queue<T> {
             closed: false,
             getters: Waiters::new(),
             putters: Waiters::new(),
+            watchers: Watchers::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -104,6 +107,7 @@ impl<T> Queue<T> {
     /// in the error.
     ///
     /// gevent: `Queue.put(item)`.
+    #[track_caller]
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         self.put_deadline(item, Deadline::NEVER)
     }
@@ -155,6 +159,7 @@ impl<T> Queue<T> {
     /// As [`Queue::put`]; timeout also when `limit` passed.
     ///
     /// gevent: `Queue.put(item, timeout=limit)`, which raises `Full`.
+    #[track_caller]
     pub fn put_timeout(&self, item: T, limit: Duration) -> Result<(), PutError<T>> {
         self.put_deadline(item, Deadline::after(limit))
     }
@@ -167,6 +172,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`Queue::put`]; timeout also when `limit` passed. If there is room the item is
     /// taken even if `limit` has passed already.
+    #[track_caller]
     pub fn put_deadline(&self, item: T, limit: Deadline) -> Result<(), PutError<T>> {
         if let Err(error) = begin() {
             return Err(PutError { item, error });
@@ -206,6 +212,7 @@ impl<T> Queue<T> {
     /// [`Timeout`](crate::Timeout) passed; closed, when the queue is closed and empty.
     ///
     /// gevent: `Queue.get()`.
+    #[track_caller]
     pub fn get(&self) -> Result<T> {
         self.get_deadline(Deadline::NEVER)
     }
@@ -250,6 +257,7 @@ impl<T> Queue<T> {
     /// As [`Queue::get`]; timeout also when `limit` passed.
     ///
     /// gevent: `Queue.get(timeout=limit)`, which raises `Empty`.
+    #[track_caller]
     pub fn get_timeout(&self, limit: Duration) -> Result<T> {
         self.get_deadline(Deadline::after(limit))
     }
@@ -262,6 +270,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`Queue::get`]; timeout also when `limit` passed. An item that is there is taken
     /// even if `limit` has passed already.
+    #[track_caller]
     pub fn get_deadline(&self, limit: Deadline) -> Result<T> {
         begin()?;
         let parker = Parker::new();
@@ -296,6 +305,7 @@ impl<T> Queue<T> {
         state.closed = true;
         state.getters.dismiss();
         state.putters.dismiss();
+        state.watchers.tell_all();
     }
 
     /// Tells whether [`Queue::close`] was called.
@@ -324,6 +334,7 @@ impl<T> State<T> {
             return Err(item);
         }
         self.items.push_back(item);
+        self.watchers.tell_all();
         Ok(())
     }
 
@@ -334,6 +345,19 @@ impl<T> State<T> {
             self.items.push_back(next);
         }
         Some(item)
+    }
+}
+
+/// Ready when there is an item to get, or the queue is closed.
+impl<T> Waitable for Queue<T> {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        let mut state = lock(&self.state);
+        let is_ready = !state.items.is_empty() || state.closed;
+        state.watchers.add(watcher, is_ready)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        lock(&self.state).watchers.remove(id);
     }
 }
 

@@ -179,6 +179,7 @@ impl<T> ScopedGreenlet<'_, T> {
     ///
     /// # Errors
     /// As [`Greenlet::join`](crate::Greenlet::join).
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         let ended = self.greenlet.join();
         if !ended.as_ref().is_err_and(JoinError::is_wait_error) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::Parker;
-use crate::runtime::task::Wait;
+use crate::runtime::reason::Wait;
+use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::{Waiters, begin};
 use crate::util::lock;
 
@@ -53,6 +54,7 @@ struct State {
     free: usize,
     closed: bool,
     waiters: Waiters<()>,
+    watchers: Watchers,
 }
 
 impl Semaphore {
@@ -63,6 +65,7 @@ impl Semaphore {
             free: permits,
             closed: false,
             waiters: Waiters::new(),
+            watchers: Watchers::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -94,6 +97,7 @@ impl Semaphore {
     /// ```
     ///
     /// gevent: `Semaphore.acquire()`.
+    #[track_caller]
     pub fn acquire(&self) -> Result<Permit> {
         self.acquire_deadline(Deadline::NEVER)
     }
@@ -120,6 +124,7 @@ impl Semaphore {
     /// As [`Semaphore::acquire`]; timeout also when `limit` passed.
     ///
     /// gevent: `Semaphore.acquire(timeout=limit)`, which returns False.
+    #[track_caller]
     pub fn acquire_timeout(&self, limit: Duration) -> Result<Permit> {
         self.acquire_deadline(Deadline::after(limit))
     }
@@ -132,6 +137,7 @@ impl Semaphore {
     /// # Errors
     /// As [`Semaphore::acquire`]; timeout also when `limit` passed. A free permit is taken
     /// even if `limit` has passed already.
+    #[track_caller]
     pub fn acquire_deadline(&self, limit: Deadline) -> Result<Permit> {
         begin()?;
         let parker = Parker::new();
@@ -165,6 +171,7 @@ impl Semaphore {
         for given in 0..count {
             if state.waiters.give(()).is_err() {
                 state.free += count - given;
+                state.watchers.tell_all();
                 break;
             }
         }
@@ -180,6 +187,7 @@ impl Semaphore {
         let mut state = lock(&self.state);
         state.closed = true;
         state.waiters.dismiss();
+        state.watchers.tell_all();
     }
 
     /// Tells whether [`Semaphore::close`] was called.
@@ -211,6 +219,19 @@ impl State {
             self.free -= 1;
         }
         free
+    }
+}
+
+/// Ready when a permit is free, or the semaphore is closed.
+impl Waitable for Semaphore {
+    fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+        let mut state = lock(&self.state);
+        let is_ready = state.free > 0 || state.closed;
+        state.watchers.add(watcher, is_ready)
+    }
+
+    fn unwatch(&self, id: WatchId) {
+        lock(&self.state).watchers.remove(id);
     }
 }
 

@@ -6,30 +6,21 @@
 //! in doubt: after its wake-up (or its departure) a waiter looks into its slot under the
 //! same lock.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::runtime::park::{self, Parker, Unparker};
+use crate::runtime::park::{self, Parker, Ticket, WaitList};
 use crate::runtime::relay;
 use crate::util::lock;
 
 /// See the module.
-pub(super) struct Waiters<T> {
-    line: BTreeMap<u64, Waiter<T>>,
-    next: u64,
-}
-
-struct Waiter<T> {
-    unparker: Unparker,
-    slot: Slot<T>,
-}
+pub(super) struct Waiters<T>(WaitList<Slot<T>>);
 
 /// What one waiter gives or gets.
 pub(super) struct Slot<T>(Arc<Mutex<Option<T>>>);
 
 /// A place in the line.
 pub(super) struct Place<T> {
-    key: u64,
+    ticket: Ticket,
     slot: Slot<T>,
 }
 
@@ -52,45 +43,32 @@ impl<T> Slot<T> {
 }
 
 impl<T> Waiters<T> {
-    pub(super) fn new() -> Self {
-        Self {
-            line: BTreeMap::new(),
-            next: 0,
-        }
+    pub(super) const fn new() -> Self {
+        Self(WaitList::new())
     }
 
     /// Puts a waiter at the end of the line.
     pub(super) fn join(&mut self, parker: &Parker, content: Option<T>) -> Place<T> {
-        self.next += 1;
         let slot = Slot::new(content);
-        self.line.insert(
-            self.next,
-            Waiter {
-                unparker: parker.unparker(),
-                slot: slot.share(),
-            },
-        );
-        Place {
-            key: self.next,
-            slot,
-        }
+        let ticket = self.0.push(parker.unparker(), slot.share());
+        Place { ticket, slot }
     }
 
     /// Ends a waiter's stay, however its wait ended, and empties its slot.
     pub(super) fn leave(&mut self, place: &Place<T>) -> Option<T> {
-        self.line.remove(&place.key);
+        self.0.remove(place.ticket);
         place.slot.take()
     }
 
     /// Hands `item` to the first one that still waits, or back if there is none.
     pub(super) fn give(&mut self, mut item: T) -> Result<(), T> {
-        while let Some((_, waiter)) = self.line.pop_first() {
+        while let Some((waiter, slot)) = self.0.pop() {
             // Before the wake-up: the waiter may run at once.
-            waiter.slot.put(item);
-            if waiter.unparker.unpark() {
+            slot.put(item);
+            if waiter.unpark() {
                 return Ok(());
             }
-            match waiter.slot.take() {
+            match slot.take() {
                 Some(back) => item = back,
                 // Only the list's user touches slots, under the lock that is held now.
                 None => return Ok(()),
@@ -101,24 +79,17 @@ impl<T> Waiters<T> {
 
     /// Takes the item of the first one that still waits, and wakes it.
     pub(super) fn receive(&mut self) -> Option<T> {
-        while let Some((_, waiter)) = self.line.pop_first() {
-            if waiter.unparker.unpark() {
-                return waiter.slot.take();
-            }
-        }
-        None
+        self.0.wake_one()?.take()
     }
 
     /// Wakes all; their slots stay as they are, which tells them that nothing was handed
     /// over.
     pub(super) fn dismiss(&mut self) {
-        for (_, waiter) in std::mem::take(&mut self.line) {
-            waiter.unparker.unpark();
-        }
+        self.0.wake_all();
     }
 
     pub(super) fn len(&self) -> usize {
-        self.line.len()
+        self.0.len()
     }
 }
 
