@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A `Result` with the crate's [`Error`].
@@ -47,8 +48,8 @@ pub(crate) enum ErrorKind {
         owner: Option<TimeoutId>,
         limit: Option<Duration>,
     },
-    /// The greenlet was killed.
-    Cancelled,
+    /// The greenlet was killed, for the reason that was given.
+    Cancelled(Option<Arc<str>>),
     /// A blocking call was made while the greenlet unwinds from a panic.
     Unwinding,
     /// The other side is gone: a closed queue, a stopped server.
@@ -74,8 +75,8 @@ impl Error {
         Self::new(ErrorKind::Message(text.to_string()))
     }
 
-    pub(crate) fn cancelled() -> Self {
-        Self::new(ErrorKind::Cancelled)
+    pub(crate) fn cancelled(reason: Option<Arc<str>>) -> Self {
+        Self::new(ErrorKind::Cancelled(reason))
     }
 
     /// Adds what was going on, as in `connecting to 127.0.0.1:80: connection refused`.
@@ -120,7 +121,15 @@ impl Error {
     /// Tells whether the greenlet was killed (or is unwinding from a panic, where no
     /// blocking call is made any more).
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Cancelled | ErrorKind::Unwinding)
+        matches!(self.0.kind, ErrorKind::Cancelled(_) | ErrorKind::Unwinding)
+    }
+
+    /// Why the greenlet was killed, if [`Handle::kill_with`](crate::Handle::kill_with) said so.
+    pub fn kill_reason(&self) -> Option<&str> {
+        match &self.0.kind {
+            ErrorKind::Cancelled(reason) => reason.as_deref(),
+            _ => None,
+        }
     }
 
     /// Tells whether the other side is gone.
@@ -185,7 +194,8 @@ impl fmt::Display for ErrorKind {
                 limit: Some(limit), ..
             } => write!(f, "timed out after {limit:?}"),
             Self::Elapsed { limit: None, .. } => f.write_str("timed out"),
-            Self::Cancelled => f.write_str("greenlet was killed"),
+            Self::Cancelled(None) => f.write_str("greenlet was killed"),
+            Self::Cancelled(Some(reason)) => write!(f, "greenlet was killed: {reason}"),
             Self::Unwinding => f.write_str("blocking call during a panic"),
             Self::Closed(what) => write!(f, "{what} is closed"),
             Self::Limit(text) | Self::Message(text) => f.write_str(text),
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn cancelled_is_never_a_kind_that_std_retries() {
-        let io: io::Error = Error::cancelled().into();
+        let io: io::Error = Error::cancelled(None).into();
         assert_ne!(io.kind(), io::ErrorKind::Interrupted);
         assert!(Error::from(io).is_cancelled());
     }

@@ -128,12 +128,13 @@ pub struct Timeout {
 impl Timeout {
     /// Starts a timeout of `limit` for the current greenlet or OS thread.
     ///
-    /// A limit of zero fires at the next blocking call; `Duration::MAX` never does.
-    pub fn start(limit: Duration) -> Self {
+    /// A limit of zero fires at the next blocking call; none, or `Duration::MAX`, never
+    /// does.
+    pub fn start(limit: impl Into<Option<Duration>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = TimeoutId(NEXT.fetch_add(1, Ordering::Relaxed));
         let task = current();
-        task.push_limit(id, limit);
+        task.push_limit(id, limit.into().unwrap_or(Duration::MAX));
         Self { id, task }
     }
 
@@ -148,12 +149,22 @@ impl Timeout {
     }
 
     /// Lets the timeout count from now again, also after it fired.
-    pub fn restart(&mut self, limit: Duration) {
+    pub fn restart(&mut self, limit: impl Into<Option<Duration>>) {
         self.task.remove_limit(self.id);
-        self.task.push_limit(self.id, limit);
+        self.task
+            .push_limit(self.id, limit.into().unwrap_or(Duration::MAX));
     }
 
-    /// Ends the timeout; nothing fires later.
+    /// Tells whether it counts and its moment has not come yet.
+    ///
+    /// gevent: `Timeout.pending`.
+    pub fn is_pending(&self) -> bool {
+        self.task
+            .limit_of(self.id)
+            .is_some_and(|at| at > clock::now())
+    }
+
+    /// Ends the timeout; nothing fires later until it is restarted.
     pub fn cancel(&mut self) {
         self.task.remove_limit(self.id);
     }
@@ -195,7 +206,10 @@ impl fmt::Debug for Timeout {
 /// ```
 ///
 /// gevent: `with_timeout(limit, f)`.
-pub fn timeout<T, E>(limit: Duration, f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub fn timeout<T, E>(
+    limit: impl Into<Option<Duration>>,
+    f: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let _limit = Timeout::start(limit);
     f()
 }
@@ -223,12 +237,47 @@ pub fn timeout<T, E>(limit: Duration, f: impl FnOnce() -> Result<T, E>) -> Resul
 /// ```
 ///
 /// gevent: `with_timeout(limit, f, timeout_value=default)`.
-pub fn timeout_or<T>(limit: Duration, default: T, f: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn timeout_or<T>(
+    limit: impl Into<Option<Duration>>,
+    default: T,
+    f: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let limit = Timeout::start(limit);
     match f() {
         Err(error) if limit.owns(&error) => Ok(default),
         other => other,
     }
+}
+
+/// Runs `f` under a [`Timeout`] of `limit` and gives `None` if that one fires.
+///
+/// Another timeout's expiry is passed on: only its own is silent.
+///
+/// # Switching
+/// Only where `f` does.
+///
+/// # Errors
+/// What `f` returns, its own expiry excepted.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let line = greenloop::timeout_or_none(Duration::from_millis(2), || {
+///     greenloop::sleep(Duration::from_secs(60))?;
+///     Ok("line")
+/// });
+/// assert_eq!(line?, None);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: `with Timeout(limit, False): ...`.
+pub fn timeout_or_none<T>(
+    limit: impl Into<Option<Duration>>,
+    f: impl FnOnce() -> Result<T>,
+) -> Result<Option<T>> {
+    timeout_or(limit, None, || f().map(Some))
 }
 
 /// The error of a call whose own limit passed.

@@ -1,21 +1,17 @@
 //! Handles: how one greenlet joins, kills and watches another.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::kill::shield;
-use crate::runtime::park::{Parker, WaitList, current, wait_for};
+use crate::runtime::park::{Parker, current, wait_for};
 use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::relay;
-use crate::runtime::spawn::Admitted;
 use crate::runtime::task::Task;
-use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+use crate::runtime::watch::{Waitable, WatchId, Watcher};
 use crate::util::{discard, lock};
 
 /// A greenlet that was started and the value it will return.
@@ -58,10 +54,6 @@ pub enum Exit {
     Panicked(String),
 }
 
-/// Names a link, to take it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkId(u64);
-
 impl<T> Greenlet<T> {
     pub(crate) fn new(task: Arc<Task>, packet: Arc<Packet<T>>) -> Self {
         Self {
@@ -90,7 +82,12 @@ impl<T> Greenlet<T> {
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         self.handle.wait()?;
-        self.packet.take()
+        self.packet.take().map_err(|error| match error.0 {
+            JoinErrorKind::Killed(_) => {
+                JoinError(JoinErrorKind::Killed(self.handle.0.kill_reason()))
+            }
+            _ => error,
+        })
     }
 
     /// The greenlet without its value.
@@ -245,8 +242,48 @@ impl Handle {
     ///
     /// gevent: `Greenlet.kill(block=False)`, which throws once; ours is a level.
     pub fn kill(&self) {
-        self.0.kill();
+        self.kill_for(None);
+    }
+
+    /// Kills it, as [`Handle::kill`] does, and says why: the errors of its blocking calls
+    /// and the [`JoinError`] carry the text. The first reason stays.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// greenlet.kill_with("the client has left");
+    /// let error = greenlet.join().unwrap_err();
+    /// assert_eq!(error.kill_reason(), Some("the client has left"));
+    /// ```
+    ///
+    /// gevent: `Greenlet.kill(exception, block=False)`.
+    pub fn kill_with(&self, reason: impl Into<String>) {
+        self.kill_for(Some(reason.into().into()));
+    }
+
+    fn kill_for(&self, reason: Option<Arc<str>>) {
+        self.0.kill(reason);
+        self.0.begin();
         self.0.wake_anywhere();
+    }
+
+    /// Tells whether it was started; false only for one that is
+    /// [`Paused`](crate::Paused).
+    pub fn is_started(&self) -> bool {
+        !self.0.is_paused()
+    }
+
+    /// Tells whether it has returned: neither panicked nor was killed.
+    ///
+    /// gevent: `Greenlet.successful()`, which holds for a killed one as well.
+    pub fn is_ok(&self) -> bool {
+        self.exit() == Some(Exit::Returned)
     }
 
     /// Kills it and waits for the end, at most `limit` if one is given; false if it has
@@ -265,56 +302,13 @@ impl Handle {
         self.wait_deadline(limit.into())
     }
 
+    pub(crate) fn task(&self) -> &Arc<Task> {
+        &self.0
+    }
+
     /// Wakes it so that it looks at its conditions again; what it waits for goes on.
     pub(crate) fn nudge(&self) {
         self.0.wake_anywhere();
-    }
-
-    /// Runs `f` when it ends, in the order of the calls; at once if it has ended.
-    ///
-    /// Links run in the greenlet that ends, after its value is there, and may wait (a kill
-    /// is not seen). A panic in one is reported and does not stop the next.
-    ///
-    /// # Switching
-    /// Never switches (where it has ended: as `f` does).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::Exit;
-    ///
-    /// let (tell, told) = std::sync::mpsc::channel();
-    /// let greenlet = greenloop::spawn(|| ());
-    /// greenlet.link(move |exit| tell.send(exit.clone()).unwrap());
-    /// assert_eq!(told.recv().unwrap(), Exit::Returned);
-    /// ```
-    ///
-    /// gevent: `Greenlet.link(callback)`, which spawns a greenlet for each.
-    pub fn link(&self, f: impl FnOnce(&Exit) + Send + 'static) -> LinkId {
-        let mut state = lock(&self.0.completion.state);
-        state.next_link += 1;
-        let id = state.next_link;
-        match state.exit.clone() {
-            Some(exit) if !state.running_links => {
-                drop(state);
-                f(&exit);
-            }
-            _ => state.links.push_back((id, Box::new(f))),
-        }
-        LinkId(id)
-    }
-
-    /// Takes a link back; false if it has run or is running.
-    ///
-    /// # Switching
-    /// Never switches.
-    ///
-    /// gevent: `Greenlet.unlink(callback)`.
-    pub fn unlink(&self, link: LinkId) -> bool {
-        let mut state = lock(&self.0.completion.state);
-        let before = state.links.len();
-        state.links.retain(|(id, _)| *id != link.0);
-        state.links.len() < before
     }
 }
 
@@ -340,61 +334,6 @@ impl<T> Waitable for Greenlet<T> {
     }
 }
 
-/// A greenlet's end, shared by all who watch it.
-#[derive(Default)]
-pub(crate) struct Completion {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    exit: Option<Exit>,
-    waiters: WaitList,
-    watchers: Watchers,
-    links: VecDeque<(u64, Link)>,
-    next_link: u64,
-    running_links: bool,
-}
-
-type Link = Box<dyn FnOnce(&Exit) + Send>;
-
-/// How the body came to its end.
-pub(crate) type Outcome = Exit;
-
-impl Completion {
-    /// Tells everybody; called once, by the greenlet itself.
-    ///
-    /// Room is made before anybody can know of the end: who joins the last greenlet that
-    /// is allowed may start the next. Only links still need their greenlet's stack.
-    pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit, admitted: Admitted) {
-        let mut admitted = Some(admitted);
-        let mut waiters = {
-            let mut state = lock(&self.state);
-            if state.links.is_empty() {
-                drop(admitted.take());
-            }
-            state.exit = Some(exit.clone());
-            state.running_links = true;
-            state.watchers.tell_all();
-            std::mem::take(&mut state.waiters)
-        };
-        waiters.wake_all();
-        loop {
-            let link = {
-                let mut state = lock(&self.state);
-                let Some((_, link)) = state.links.pop_front() else {
-                    state.running_links = false;
-                    return;
-                };
-                link
-            };
-            if catch_unwind(AssertUnwindSafe(|| shield(|| link(&exit)))).is_err() {
-                log::error!("a link of greenlet {} panicked", task.title());
-            }
-        }
-    }
-}
-
 /// Where a greenlet leaves its value.
 pub(crate) struct Packet<T>(Mutex<Option<std::thread::Result<Option<T>>>>);
 
@@ -409,7 +348,7 @@ impl<T> Packet<T> {
     ///
     /// If nobody can take it any more it is dropped here: the value's destructor is user
     /// code, and may wait only while the greenlet lives.
-    pub(crate) fn fill(self: Arc<Self>, ended: std::thread::Result<Option<T>>) -> Outcome {
+    pub(crate) fn fill(self: Arc<Self>, ended: std::thread::Result<Option<T>>) -> Exit {
         let exit = match &ended {
             Ok(Some(_)) => Exit::Returned,
             Ok(None) => Exit::Killed,
@@ -424,7 +363,7 @@ impl<T> Packet<T> {
         match lock(&self.0).take() {
             Some(Ok(Some(value))) => Ok(value),
             Some(Err(payload)) => Err(JoinError(JoinErrorKind::Panicked(payload))),
-            Some(Ok(None)) | None => Err(JoinError(JoinErrorKind::Killed)),
+            Some(Ok(None)) | None => Err(JoinError(JoinErrorKind::Killed(None))),
         }
     }
 }
@@ -442,7 +381,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 pub struct JoinError(JoinErrorKind);
 
 enum JoinErrorKind {
-    Killed,
+    /// With the reason, if one was given.
+    Killed(Option<Arc<str>>),
     Panicked(Box<dyn Any + Send>),
     Wait(Error),
 }
@@ -450,7 +390,15 @@ enum JoinErrorKind {
 impl JoinError {
     /// Tells whether the greenlet was killed.
     pub fn is_killed(&self) -> bool {
-        matches!(self.0, JoinErrorKind::Killed)
+        matches!(self.0, JoinErrorKind::Killed(_))
+    }
+
+    /// Why the greenlet was killed, if [`Handle::kill_with`] said so.
+    pub fn kill_reason(&self) -> Option<&str> {
+        match &self.0 {
+            JoinErrorKind::Killed(reason) => reason.as_deref(),
+            _ => None,
+        }
     }
 
     /// Tells whether the greenlet panicked.
@@ -478,7 +426,8 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            JoinErrorKind::Killed => f.write_str("greenlet was killed"),
+            JoinErrorKind::Killed(None) => f.write_str("greenlet was killed"),
+            JoinErrorKind::Killed(Some(reason)) => write!(f, "greenlet was killed: {reason}"),
             JoinErrorKind::Panicked(payload) => {
                 write!(f, "greenlet panicked: {}", panic_message(payload.as_ref()))
             }
@@ -513,7 +462,7 @@ impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
         match error.0 {
             JoinErrorKind::Wait(error) => error,
-            JoinErrorKind::Killed => Self::cancelled().context("joining"),
+            JoinErrorKind::Killed(reason) => Self::cancelled(reason).context("joining"),
             JoinErrorKind::Panicked(_) => Self::message(error),
         }
     }

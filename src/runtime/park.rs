@@ -446,6 +446,7 @@ fn adopt() -> Arc<Task> {
         site: Location::caller(),
         stack_bytes: 0,
         on_worker,
+        background: true,
         seat: if on_worker {
             Seat::default()
         } else {

@@ -209,6 +209,17 @@ pub(crate) fn tick(task: &Task) {
     }
 }
 
+/// Tells whether this worker is about to look for events, for somebody who rests.
+pub(crate) fn somebody_rests() -> bool {
+    let bells = BELLS.get().map_or(&[][..], Vec::as_slice);
+    nearest(bells).is_some_and(|bell| bell.rung.load(Ordering::Relaxed))
+}
+
+/// The bell of this worker, as far as that is known.
+fn nearest(bells: &[Bell]) -> Option<&Bell> {
+    bells.get(workers::bell()).or_else(|| bells.first())
+}
+
 /// Lets this worker look for events before `task`, the caller, goes on.
 ///
 /// Only greenlets rest: a bell that did would wait for itself.
@@ -217,8 +228,7 @@ pub(crate) fn rest(task: &Task) {
         && task.is_greenlet()
         && !std::thread::panicking()
     {
-        let own = workers::bell();
-        let bell = bells.get(own).unwrap_or(&bells[0]);
+        let Some(bell) = nearest(bells) else { return };
         let parker = Parker::new();
         lock(&bell.resting).push(parker.unparker());
         bell.ring();

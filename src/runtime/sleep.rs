@@ -7,6 +7,7 @@ use crate::runtime::clock;
 use crate::runtime::park::{self, current};
 use crate::runtime::reason::Wait;
 use crate::runtime::relay;
+use crate::runtime::spawn;
 
 /// Waits for `duration`.
 ///
@@ -79,7 +80,8 @@ fn sleep_until_nanos(until: u64) -> Result<()> {
 
 /// Lets other greenlets run that are ready to.
 ///
-/// The caller goes on when its turn comes again. Every 64th time the worker also looks for
+/// The caller goes on when its turn comes again, and those that were spawned before have
+/// had their first turn (with several workers: on some worker, soon). Every 64th time the worker also looks for
 /// events, so that a loop around this call never keeps I/O waiting.
 ///
 /// # Switching
@@ -104,7 +106,9 @@ pub fn yield_now() -> Result<()> {
     if let Some(error) = task.interruption(clock::NEVER) {
         return Err(error);
     }
-    if task.tick() {
+    // Who rests must not be overtaken by who yields after him, so all rest together.
+    if task.tick() || spawn::somebody_begins() || relay::somebody_rests() {
+        task.reset_ticks();
         relay::rest(&task);
     } else {
         task.stop(Wait::Turn, clock::NEVER, park::requeue);

@@ -31,10 +31,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::config::{self, Config};
 use crate::runtime::context::Context;
-use crate::runtime::greenlet::{Greenlet, Outcome, Packet, panic_message};
+use crate::runtime::greenlet::{Exit, Greenlet, Packet, panic_message};
 use crate::runtime::park::{Seat, current, set_current, with_local};
+use crate::runtime::paused::Paused;
 use crate::runtime::task::{Birth, Task};
-use crate::runtime::{registry, relay, sleep, timer, workers};
+use crate::runtime::{drain, registry, relay, sleep, timer, workers};
 use crate::util::discard;
 
 /// A greenlet could not be started.
@@ -169,6 +170,7 @@ where
 pub struct Builder {
     name: Option<Box<str>>,
     stack_bytes: Option<usize>,
+    background: bool,
 }
 
 impl Builder {
@@ -189,6 +191,15 @@ impl Builder {
     /// stack is. A stack of another size than the default is not pooled.
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
         self.stack_bytes = Some(bytes);
+        self
+    }
+
+    /// Lets [`drain`](crate::drain) do without its end: for greenlets that serve others
+    /// and have no end of their own.
+    ///
+    /// gevent: `ref=False` of a watcher.
+    pub fn background(mut self) -> Self {
+        self.background = true;
         self
     }
 
@@ -241,8 +252,73 @@ impl Builder {
         self.start(None, body)
     }
 
+    /// Makes a greenlet that begins when it is told to.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// As [`try_spawn`]: it counts as alive from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let paused = greenloop::Builder::new().paused(|| 6 * 7)?;
+    /// assert!(!paused.is_started());
+    /// let greenlet = paused.start();
+    /// assert_eq!(greenlet.join().unwrap(), 42);
+    /// # Ok::<(), greenloop::SpawnError>(())
+    /// ```
+    ///
+    /// gevent: `Greenlet(f)` without `start()`.
+    #[track_caller]
+    pub fn paused<T, F>(self, f: F) -> Result<Paused<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let stack_bytes = self.stack_bytes.map(config::round_stack);
+        let (task, packet, body) = self.prepare(None, f)?;
+        let starting = task.clone();
+        task.pause(Box::new(move || {
+            if let Err(error) = begin(stack_bytes, body) {
+                // Nobody is there to be told, and those who wait must not wait for ever.
+                log::error!("{error}");
+                registry::remove(&starting);
+                starting.completion.complete(&starting, Exit::Killed, None);
+            }
+        }));
+        Ok(Paused::new(Greenlet::new(task, packet)))
+    }
+
     #[track_caller]
     fn start<T, F>(self, delay: Option<Duration>, f: F) -> Result<Greenlet<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let stack_bytes = self.stack_bytes.map(config::round_stack);
+        let (task, packet, body) = self.prepare(delay, f)?;
+        match begin(stack_bytes, body) {
+            Ok(()) => Ok(Greenlet::new(task, packet)),
+            Err(error) => {
+                registry::remove(&task);
+                if task.is_waited_for() {
+                    drain::leave();
+                }
+                Err(SpawnError(error))
+            }
+        }
+    }
+
+    /// Everything but the launch.
+    #[track_caller]
+    #[expect(clippy::type_complexity, reason = "the three parts go to two callers")]
+    fn prepare<T, F>(
+        self,
+        delay: Option<Duration>,
+        f: F,
+    ) -> Result<(Arc<Task>, Arc<Packet<T>>, impl FnOnce() + Send + 'static), SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -257,12 +333,16 @@ impl Builder {
             site: Location::caller(),
             stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
             on_worker: true,
+            background: self.background,
             seat: Seat::default(),
             ticks: spawner.ticks(),
         });
         let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
         registry::add(&task);
+        if task.is_waited_for() {
+            drain::enter();
+        }
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
@@ -270,20 +350,14 @@ impl Builder {
                 live(&task, context, admitted, body);
             }
         };
-        match launch(stack_bytes, None, body) {
-            Ok(()) => Ok(Greenlet::new(task, packet)),
-            Err(error) => {
-                registry::remove(&task);
-                Err(SpawnError(error))
-            }
-        }
+        Ok((task, packet, body))
     }
 }
 
 /// A greenlet from its first instruction to its last.
 // Never inlined, so that `stack_top` is an address in the coroutine's own first frames.
 #[inline(never)]
-fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnce() -> Outcome) {
+fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnce() -> Exit) {
     let top = std::ptr::from_ref(&admitted).addr();
     task.stack_top.store(top as u64, Ordering::Relaxed);
     task.seat.occupy();
@@ -296,7 +370,7 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     let outcome = body();
     discard_belongings();
     registry::remove(task);
-    task.completion.complete(task, outcome, admitted);
+    task.completion.complete(task, outcome, Some(admitted));
     timer::forget(task);
     // Before the seat is given up, which may go on on another worker.
     workers::leave();
@@ -335,6 +409,39 @@ fn run<T>(
         return Ok(None);
     }
     Ok(Some(returned))
+}
+
+/// Launches a greenlet's body, which waits for its first turn from then on.
+fn begin(stack_bytes: Option<usize>, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let beginning = Beginning::new();
+    launch(stack_bytes, None, move || {
+        drop(beginning);
+        body();
+    })
+}
+
+/// A greenlet that has not had its first turn.
+struct Beginning(());
+
+static BEGINNING: AtomicUsize = AtomicUsize::new(0);
+
+impl Beginning {
+    fn new() -> Self {
+        BEGINNING.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        BEGINNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells whether somebody waits for a first turn. The engine looks at those only when a
+/// worker's own queue is empty, so who yields to them has to leave it.
+pub(crate) fn somebody_begins() -> bool {
+    BEGINNING.load(Ordering::Relaxed) > 0
 }
 
 /// One of the greenlets that may be alive.

@@ -5,13 +5,13 @@
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, TimeoutId};
 use crate::runtime::clock::{self, NEVER};
+use crate::runtime::completion::Completion;
 use crate::runtime::deadline::elapsed;
-use crate::runtime::greenlet::Completion;
 use crate::runtime::io::IoSeat;
 use crate::runtime::park::Seat;
 use crate::runtime::reason::{Wait, Whom};
@@ -36,6 +36,10 @@ pub(crate) struct Task {
     pub(crate) stack_bytes: usize,
     /// Whether it is a coroutine, so that what wakes it has to come from a worker.
     pub(crate) on_worker: bool,
+    /// Whether `drain` does without its end.
+    pub(crate) background: bool,
+    /// Starts it, while it is paused.
+    paused: Mutex<Option<Launch>>,
     /// An address near the top of its stack, 0 before it runs; read by the overflow report.
     pub(crate) stack_top: AtomicU64,
 
@@ -45,6 +49,7 @@ pub(crate) struct Task {
     pub(crate) io_seat: IoSeat,
 
     killed: AtomicBool,
+    kill_reason: OnceLock<Arc<str>>,
     /// Whether a call has failed because of the kill.
     kill_seen: AtomicBool,
     shields: AtomicU32,
@@ -76,6 +81,9 @@ struct Waiting {
     whom: Whom,
 }
 
+/// What starts a paused task.
+pub(crate) type Launch = Box<dyn FnOnce() + Send>;
+
 /// What identifies a task when it is made.
 pub(crate) struct Birth {
     pub(crate) name: Option<Box<str>>,
@@ -83,6 +91,7 @@ pub(crate) struct Birth {
     pub(crate) site: &'static Location<'static>,
     pub(crate) stack_bytes: usize,
     pub(crate) on_worker: bool,
+    pub(crate) background: bool,
     pub(crate) seat: Seat,
     /// The spawner's, so that a chain of greenlets that each start the next takes turns
     /// as one greenlet would.
@@ -99,10 +108,13 @@ impl Task {
             site: birth.site,
             stack_bytes: birth.stack_bytes,
             on_worker: birth.on_worker,
+            background: birth.background,
+            paused: Mutex::new(None),
             stack_top: AtomicU64::new(0),
             seat: birth.seat,
             io_seat: IoSeat::default(),
             killed: AtomicBool::new(false),
+            kill_reason: OnceLock::new(),
             kill_seen: AtomicBool::new(false),
             shields: AtomicU32::new(0),
             limits: Mutex::new(Vec::new()),
@@ -135,7 +147,7 @@ impl Task {
         }
         if self.is_killed() {
             self.kill_seen.store(true, Ordering::Relaxed);
-            return Some(Error::cancelled());
+            return Some(Error::cancelled(self.kill_reason()));
         }
         let until = self.ends_at(own);
         if until == NEVER || now() < until {
@@ -155,8 +167,38 @@ impl Task {
         own.min(self.nearest.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn kill(&self) {
+    /// The first kill counts, and its reason.
+    pub(crate) fn kill(&self, reason: Option<Arc<str>>) {
+        if let Some(reason) = reason
+            && !self.killed.load(Ordering::SeqCst)
+        {
+            let _ = self.kill_reason.set(reason);
+        }
         self.killed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn kill_reason(&self) -> Option<Arc<str>> {
+        self.kill_reason.get().cloned()
+    }
+
+    /// Keeps back what starts it, until [`Task::begin`].
+    #[track_caller]
+    pub(crate) fn pause(&self, launch: Launch) {
+        self.note_wait(Wait::Paused);
+        *lock(&self.paused) = Some(launch);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        lock(&self.paused).is_some()
+    }
+
+    /// Starts it, if it is paused.
+    pub(crate) fn begin(&self) {
+        let launch = lock(&self.paused).take();
+        if let Some(launch) = launch {
+            self.note_wait(Wait::Start);
+            launch();
+        }
     }
 
     /// Tells whether the owner's blocking calls fail: killed, and not shielded.
@@ -195,6 +237,12 @@ impl Task {
         let mut limits = lock(&self.limits);
         limits.retain(|l| l.id != id);
         self.note_nearest(&limits);
+    }
+
+    /// When the timeout `id` fires, if it runs.
+    pub(crate) fn limit_of(&self, id: TimeoutId) -> Option<u64> {
+        let limits = lock(&self.limits);
+        limits.iter().find(|l| l.id == id).map(|l| l.at)
     }
 
     fn note_nearest(&self, limits: &[Limit]) {
@@ -266,6 +314,11 @@ impl Task {
     /// Starts counting anew: the owner has just waited for an event.
     pub(crate) fn reset_ticks(&self) {
         self.ticks.store(0, Ordering::Relaxed);
+    }
+
+    /// Tells whether `drain` waits for its end.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.is_greenlet() && !self.background
     }
 
     /// Tells a greenlet from an OS thread and from the engine's other coroutines.

@@ -120,6 +120,16 @@ impl Watchers {
         Some(WatchId(self.next))
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Forgets a watch.
     pub fn remove(&mut self, id: WatchId) {
         self.list.remove(&id.0);

@@ -170,6 +170,7 @@ impl fmt::Debug for Event {
         f.debug_struct("Event")
             .field("set", &state.set)
             .field("waiting", &state.waiters.len())
+            .field("watching", &state.watchers.len())
             .finish()
     }
 }

@@ -178,7 +178,8 @@ fn killed_before_its_first_run_it_never_runs() {
                 let linked = Arc::new(AtomicBool::new(false));
                 let (ran2, linked2) = (ran.clone(), linked.clone());
                 let greenlet = spawn_later(LONG, move || ran2.store(true, Ordering::SeqCst));
-                greenlet.link(move |exit| linked2.store(*exit == Exit::Killed, Ordering::SeqCst));
+                greenlet
+                    .on_exit(move |exit| linked2.store(*exit == Exit::Killed, Ordering::SeqCst));
                 greenlet.kill();
                 greenlet.kill();
                 assert!(greenlet.join().unwrap_err().is_killed());
@@ -255,19 +256,19 @@ fn links_run_in_order_also_late_ones() {
         let mut ids = Vec::new();
         for n in 0..1000 {
             let order = order.clone();
-            ids.push(greenlet.link(move |_| order.lock().unwrap().push(n)));
+            ids.push(greenlet.on_exit(move |_| order.lock().unwrap().push(n)));
         }
         assert!(greenlet.unlink(ids[500]));
         assert!(!greenlet.unlink(ids[500]));
-        greenlet.link(|_| panic!("a bad link stops nobody"));
+        greenlet.on_exit(|_| panic!("a bad link stops nobody"));
         let (done, last) = mpsc::channel();
-        greenlet.link(move |exit| done.send(exit.clone()).unwrap());
+        greenlet.on_exit(move |exit| done.send(exit.clone()).unwrap());
         go.send(()).unwrap();
         assert_eq!(last.recv().unwrap(), Exit::Returned);
         let expected: Vec<_> = (0..1000).filter(|n| *n != 500).collect();
         assert_eq!(*order.lock().unwrap(), expected);
         let (done, late) = mpsc::channel();
-        greenlet.link(move |_| done.send(()).unwrap());
+        greenlet.on_exit(move |_| done.send(()).unwrap());
         late.recv().unwrap();
     });
 }

@@ -1,0 +1,58 @@
+//! Greenlets that were made and not started.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::runtime::greenlet::{Greenlet, Handle};
+
+/// A greenlet that begins when it is told to; see
+/// [`Builder::paused`](crate::Builder::paused).
+///
+/// Links can be added and handles given away before. Killed, or dropped without having
+/// been started, it never runs, and those who wait for it see it killed.
+#[must_use = "dropped without a start, it is killed"]
+pub struct Paused<T>(Option<Greenlet<T>>);
+
+impl<T> Paused<T> {
+    pub(crate) fn new(greenlet: Greenlet<T>) -> Self {
+        Self(Some(greenlet))
+    }
+
+    /// Starts it.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// gevent: `Greenlet.start()`; a second one does nothing there and cannot be written
+    /// here.
+    pub fn start(mut self) -> Greenlet<T> {
+        let greenlet = self.0.take().expect("present until the start or the drop");
+        greenlet.task().begin();
+        greenlet
+    }
+}
+
+/// What can be asked of a handle can be asked before the start.
+impl<T> Deref for Paused<T> {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        self.0
+            .as_ref()
+            .expect("present until the start or the drop")
+    }
+}
+
+impl<T> Drop for Paused<T> {
+    fn drop(&mut self) {
+        if let Some(greenlet) = &self.0 {
+            greenlet.kill();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Paused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Paused({})", self.task().title())
+    }
+}
