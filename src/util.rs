@@ -11,6 +11,23 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What threads share, for the files that are checked in every order.
+///
+/// In the product all of it is std's. The models in `tests/model/` compile the same files
+/// with a checker's in its place.
+pub(crate) mod sync {
+    pub(crate) use std::sync::{Condvar, Mutex, Once, atomic};
+    pub(crate) use std::thread;
+
+    /// A static that is made anew for each order in which a model runs.
+    macro_rules! global {
+        (static $name:ident: $type:ty = $value:expr;) => {
+            static $name: $type = $value;
+        };
+    }
+    pub(crate) use global;
+}
+
 /// Drops a value of the user's where its panic must not get through.
 ///
 /// The panic was reported when it was raised. Its payload is a value of the user's, too.

@@ -18,8 +18,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, Ordering, fence};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use may::sync::Blocker;
 
@@ -30,6 +29,8 @@ use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::task::{Birth, Task};
 use crate::runtime::{relay, timer, workers};
 use crate::util::lock;
+use crate::util::sync::Mutex;
+use crate::util::sync::atomic::{AtomicU8, Ordering, fence};
 
 /// Where a task is woken. Empty until the task first runs and after it has ended; a
 /// coroutine of the engine that is not ours sits only while it waits ([`Sitting`]).

@@ -4,8 +4,7 @@
 //! Fields that only the owner writes are atomics as well, so that a dump can read them.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, TimeoutId};
@@ -16,6 +15,8 @@ use crate::runtime::io::IoSeat;
 use crate::runtime::park::Seat;
 use crate::runtime::reason::{Wait, Whom};
 use crate::util::lock;
+use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::util::sync::{Mutex, global};
 
 /// One running [`Timeout`](crate::Timeout).
 struct Limit {
@@ -100,7 +101,9 @@ pub(crate) struct Birth {
 
 impl Task {
     pub(crate) fn new(birth: Birth) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        global! {
+            static NEXT: AtomicU64 = AtomicU64::new(1);
+        }
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: birth.name,

@@ -11,13 +11,14 @@
 //! `deadline`. One of the two sees the other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Condvar, Mutex, Once};
+use std::sync::Arc;
 
 use crate::runtime::clock::{self, NEVER};
 use crate::runtime::relay;
 use crate::runtime::task::Task;
 use crate::util::lock;
+use crate::util::sync::atomic::Ordering::SeqCst;
+use crate::util::sync::{Condvar, Mutex, Once, global, thread};
 
 struct Timer {
     queue: Mutex<Queue>,
@@ -30,13 +31,15 @@ struct Queue {
     relay_check: u64,
 }
 
-static TIMER: Timer = Timer {
-    queue: Mutex::new(Queue {
-        entries: BTreeMap::new(),
-        relay_check: NEVER,
-    }),
-    changed: Condvar::new(),
-};
+global! {
+    static TIMER: Timer = Timer {
+        queue: Mutex::new(Queue {
+            entries: BTreeMap::new(),
+            relay_check: NEVER,
+        }),
+        changed: Condvar::new(),
+    };
+}
 
 /// Has `task` woken at `until` unless [`disarm`] comes first.
 pub(crate) fn arm(task: &Arc<Task>, until: u64) {
@@ -132,10 +135,12 @@ impl Queue {
 
 /// Starts the thread, if it does not run yet.
 pub(crate) fn start() -> std::io::Result<()> {
-    static STARTING: Mutex<bool> = Mutex::new(false);
+    global! {
+        static STARTING: Mutex<bool> = Mutex::new(false);
+    }
     let mut is_started = lock(&STARTING);
     if !*is_started {
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("greenloop-timer".into())
             .spawn(run)?;
         *is_started = true;
@@ -145,7 +150,9 @@ pub(crate) fn start() -> std::io::Result<()> {
 
 /// For OS threads, which can wait before the runtime is started.
 fn ensure_thread() {
-    static STARTED: Once = Once::new();
+    global! {
+        static STARTED: Once = Once::new();
+    }
     STARTED.call_once_force(|_| start().expect("the timer thread can be started"));
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
@@ -14,6 +14,7 @@ use crate::runtime::park::{self, WaitList, current};
 use crate::runtime::reason::Wait;
 use crate::runtime::relay;
 use crate::util::lock;
+use crate::util::sync::Mutex;
 
 /// What [`wait_any`](crate::wait_any) and its family can wait for.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +12,7 @@ use crate::runtime::reason::Wait;
 use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::{Waiters, begin};
 use crate::util::lock;
+use crate::util::sync::Mutex;
 
 /// Items on their way from those who put to those who get.
 ///

@@ -1,7 +1,7 @@
 //! A counted permit, handed from holder to waiter in order of arrival.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -11,6 +11,7 @@ use crate::runtime::reason::Wait;
 use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::{Waiters, begin};
 use crate::util::lock;
+use crate::util::sync::Mutex;
 
 /// A limit on how many do something at a time.
 ///

@@ -6,11 +6,12 @@
 //! in doubt: after its wake-up (or its departure) a waiter looks into its slot under the
 //! same lock.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::runtime::park::{self, Parker, Ticket, WaitList};
 use crate::runtime::relay;
 use crate::util::lock;
+use crate::util::sync::Mutex;
 
 /// See the module.
 pub(super) struct Waiters<T>(WaitList<Slot<T>>);
