@@ -48,6 +48,7 @@ pub mod cli;
 pub(crate) mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod guide;
 pub mod http;
 pub mod net;
 pub mod proto;

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["runtime"],
     &["sync", "net"],
     &["server", "http", "fetch", "apps"],
-    &["cli", "main"],
+    &["cli", "guide", "main"],
 ];
 
 /// Who may name a module of its own floor: the error type and the helpers serve the

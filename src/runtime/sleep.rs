@@ -107,7 +107,8 @@ pub fn yield_now() -> Result<()> {
         return Err(error);
     }
     // Who rests must not be overtaken by who yields after him, so all rest together.
-    if task.tick() || spawn::somebody_begins() || relay::somebody_rests() {
+    let others_first = spawn::somebody_begins() || relay::somebody_rests();
+    if task.is_greenlet() && (task.tick() || others_first) {
         task.reset_ticks();
         relay::rest(&task);
     } else {
