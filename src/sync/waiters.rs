@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::runtime::park::{self, Parker, Ticket, WaitList};
-use crate::runtime::relay;
+use crate::runtime::{clock, relay};
 use crate::util::lock;
 
 /// See the module.
@@ -96,7 +96,10 @@ impl<T> Waiters<T> {
 /// Begins a call that may wait: fails if the caller was killed or a `Timeout` of its own
 /// has passed, and lets others have their turn after many calls in a row.
 pub(super) fn begin() -> crate::Result<()> {
-    park::check(crate::Deadline::NEVER)?;
-    relay::tick(&park::current());
+    let caller = park::current();
+    if let Some(error) = caller.interruption(clock::NEVER) {
+        return Err(error);
+    }
+    relay::tick(&caller);
     Ok(())
 }
