@@ -1,8 +1,13 @@
-//! What greenlets cost, each figure beside its floor in the same run.
+//! What greenlets cost, each figure beside its floors in the same run.
 //!
-//! `cargo bench --bench runtime` (`-- --quick` for a look that only proves that it runs).
-//! The floors are the bare engine (`may`) and OS threads. Not counted: the start of the
-//! runtime and its pool of stacks.
+//! `cargo bench --bench runtime` (`-- --quick` for a look that only proves that it runs,
+//! `-- WORDS` for the rows whose names contain them). The floors are the bare engine
+//! (`may`), tokio, OS threads, and gevent where `python3` (or `GREENLOOP_BENCH_PYTHON`) can
+//! import it. A `-` means that there is no counterpart. Rounds are interleaved, the least
+//! of seven counts. Not counted: the start of the runtime and its pool of stacks.
+//!
+//! 100,000 sleepers need `vm.max_map_count` above its default. `-- --raise-map-count`
+//! raises it for the run, as root, and puts it back; otherwise as many sleep as may.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,93 +15,247 @@
     reason = "a bench prints, and measures OS threads"
 )]
 
+mod support;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use greenloop::{Config, sleep, spawn, yield_now};
+use support::sleepers;
+use support::table::{Row, Table, each, in_may, in_tokio, machine, start_role, tokio_runtime};
+use support::{is_quick, my_role};
 
 fn main() {
-    let quick = std::env::args().any(|arg| arg == "--quick");
-    let scale = if quick { 100 } else { 1 };
-    // One worker: a switch, not the queue between two cores, is what is measured.
+    match my_role().as_deref() {
+        None => {
+            println!("{}", machine());
+            // A process each: the engine is started once, with one number of workers.
+            ["1", "2"].into_iter().for_each(start_role);
+            sleepers::start();
+        }
+        Some(sleepers::ROLE) => sleepers::measure(),
+        Some(workers) => measure(workers.parse().expect("a number of workers")),
+    }
+}
+
+fn measure(workers: usize) {
     Config::new()
-        .workers(1)
+        .workers(workers)
         .pool_capacity(1024)
         .start()
         .expect("the first start");
-    println!(
-        "workers 1, {} cores",
-        std::thread::available_parallelism().map_or(0, usize::from)
-    );
-    yields(1_000_000 / scale);
-    spawns(200_000 / scale);
-    lanes(20_000 / scale);
-    sleeps(200 / scale.min(10));
-    memory(if quick { 1_000 } else { 10_000 });
-}
-
-/// The time of one of `count` runs of what `f` runs `count` times.
-fn each(count: u32, f: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    f();
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
-}
-
-fn report(name: &str, ours: f64, floor: &str, theirs: f64) {
-    let ratio = ours / theirs;
-    println!("{name:<22} {ours:>9.0} ns   {floor:<24} {theirs:>9.0} ns   ratio {ratio:.2}");
-}
-
-fn yields(count: u32) {
-    let floor = in_may(move || {
-        each(count, || {
-            (0..count).for_each(|_| may::coroutine::yield_now());
-        })
+    tokio_runtime(workers);
+    if workers == 1 {
+        // First, while the stacks of the pool are untouched.
+        memory(if is_quick() { 1_000 } else { 10_000 });
+    }
+    let table = Table::new("runtime", workers);
+    table.row(&Row {
+        name: "yield_now",
+        count: 1_000_000,
+        ours: yields::ours,
+        may: Some(yields::may),
+        tokio: Some(yields::tokio),
+        threads: None,
     });
-    let ours = greenloop::run(move || {
-        each(count, || {
-            (0..count).for_each(|_| yield_now().expect("nobody kills it"));
-        })
+    table.row(&Row {
+        name: "spawn + join",
+        count: 100_000,
+        ours: one::ours,
+        may: Some(one::may),
+        tokio: Some(one::tokio),
+        threads: Some(one::threads),
     });
-    report("yield_now", ours, "may yield_now", floor);
+    table.row(&Row {
+        name: "spawn, 1,000 at a time",
+        count: 100_000,
+        ours: many::ours,
+        may: Some(many::may),
+        tokio: Some(many::tokio),
+        threads: None,
+    });
+    table.row(&Row {
+        name: "lane round trip",
+        count: 20_000,
+        ours: lane::ours,
+        may: None,
+        tokio: Some(lane::tokio),
+        threads: Some(lane::threads),
+    });
+    table.row(&Row {
+        name: "sleep 2 ms, late by",
+        count: 200,
+        ours: late::ours,
+        may: Some(late::may),
+        tokio: Some(late::tokio),
+        threads: Some(late::threads),
+    });
 }
 
-fn spawns(count: u32) {
-    let floor = in_may(move || {
+/// Giving way to nobody. tokio's also goes through its queue; OS threads have none.
+mod yields {
+    use super::*;
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || {
+            each(count, || {
+                (0..count).for_each(|_| yield_now().expect("nobody kills it"));
+            })
+        })
+    }
+
+    pub(crate) fn may(count: u32) -> f64 {
+        in_may(move || {
+            each(count, || {
+                (0..count).for_each(|_| may::coroutine::yield_now());
+            })
+        })
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let start = Instant::now();
+            for _ in 0..count {
+                tokio::task::yield_now().await;
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+        })
+    }
+}
+
+/// One after the other: each is joined before the next is started.
+mod one {
+    use super::*;
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || {
+            each(count, || {
+                for n in 0..count {
+                    let child = spawn(move || black_box(n));
+                    black_box(child.join().expect("it does not panic"));
+                }
+            })
+        })
+    }
+
+    pub(crate) fn may(count: u32) -> f64 {
+        in_may(move || {
+            each(count, || {
+                for n in 0..count {
+                    let child = may::go!(move || black_box(n));
+                    black_box(child.join().expect("it does not panic"));
+                }
+            })
+        })
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let start = Instant::now();
+            for n in 0..count {
+                let child = tokio::spawn(async move { black_box(n) });
+                black_box(child.await.expect("it does not panic"));
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+        })
+    }
+
+    pub(crate) fn threads(count: u32) -> f64 {
         each(count, || {
             for n in 0..count {
-                // SAFETY of the engine's spawn: the body touches no thread-local.
-                let child = may::go!(move || black_box(n));
+                let child = std::thread::spawn(move || black_box(n));
                 black_box(child.join().expect("it does not panic"));
             }
         })
-    });
-    let ours = greenloop::run(move || {
-        each(count, || {
-            for n in 0..count {
-                black_box(
-                    spawn(move || black_box(n))
-                        .join()
-                        .expect("it does not panic"),
-                );
-            }
-        })
-    });
-    report("spawn + join", ours, "may spawn + join", floor);
-    let threads = (count / 20).max(1);
-    let floor = each(threads, || {
-        for n in 0..threads {
-            std::thread::spawn(move || black_box(n))
-                .join()
-                .expect("it does not panic");
-        }
-    });
-    report("spawn + join", ours, "thread spawn + join", floor);
+    }
 }
 
-fn lanes(count: u32) {
-    let floor = {
-        let (send, jobs) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<()>>();
+/// A thousand started, then all joined. The pool has a stack for each.
+mod many {
+    use super::*;
+
+    const AT_A_TIME: u32 = 1_000;
+
+    fn rounds(count: u32) -> u32 {
+        count.div_ceil(AT_A_TIME)
+    }
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || {
+            each(rounds(count) * AT_A_TIME, || {
+                for _ in 0..rounds(count) {
+                    let children: Vec<_> = (0..AT_A_TIME)
+                        .map(|n| spawn(move || black_box(n)))
+                        .collect();
+                    for child in children {
+                        black_box(child.join().expect("it does not panic"));
+                    }
+                }
+            })
+        })
+    }
+
+    pub(crate) fn may(count: u32) -> f64 {
+        in_may(move || {
+            each(rounds(count) * AT_A_TIME, || {
+                for _ in 0..rounds(count) {
+                    let children: Vec<_> = (0..AT_A_TIME)
+                        .map(|n| may::go!(move || black_box(n)))
+                        .collect();
+                    for child in children {
+                        black_box(child.join().expect("it does not panic"));
+                    }
+                }
+            })
+        })
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let start = Instant::now();
+            for _ in 0..rounds(count) {
+                let children: Vec<_> = (0..AT_A_TIME)
+                    .map(|n| tokio::spawn(async move { black_box(n) }))
+                    .collect();
+                for child in children {
+                    black_box(child.await.expect("it does not panic"));
+                }
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds(count) * AT_A_TIME)
+        })
+    }
+}
+
+/// Nothing, run on an OS thread that is there already, and waited for.
+mod lane {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || {
+            each(count, || {
+                for _ in 0..count {
+                    greenloop::blocking(|| ()).expect("nobody kills it");
+                }
+            })
+        })
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let start = Instant::now();
+            for _ in 0..count {
+                tokio::task::spawn_blocking(|| ())
+                    .await
+                    .expect("it does not panic");
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+        })
+    }
+
+    pub(crate) fn threads(count: u32) -> f64 {
+        let (send, jobs) = channel::<Sender<()>>();
         let thread = std::thread::spawn(move || {
             for back in jobs {
                 back.send(()).expect("the caller waits");
@@ -104,7 +263,7 @@ fn lanes(count: u32) {
         });
         let cost = each(count, || {
             for _ in 0..count {
-                let (back, done) = std::sync::mpsc::channel();
+                let (back, done) = channel();
                 send.send(back).expect("the thread lives");
                 done.recv().expect("the thread answers");
             }
@@ -112,42 +271,47 @@ fn lanes(count: u32) {
         drop(send);
         thread.join().expect("it does not panic");
         cost
-    };
-    let ours = greenloop::run(move || {
-        each(count, || {
-            for _ in 0..count {
-                greenloop::blocking(|| ()).expect("nobody kills it");
-            }
-        })
-    });
-    report("blocking()", ours, "thread + std channel", floor);
+    }
 }
 
-fn sleeps(count: u32) {
-    let limit = Duration::from_millis(2);
-    let late = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64() * 1e9
-    };
-    let floor = late(
-        (0..count)
-            .map(|_| {
+/// How late one lone sleeper is on the median. tokio and `may` count in milliseconds.
+mod late {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(2);
+
+    fn median(count: u32, mut doze: impl FnMut()) -> f64 {
+        let lateness = |_| {
+            let start = Instant::now();
+            doze();
+            (start.elapsed().saturating_sub(LIMIT)).as_secs_f64() * 1e9
+        };
+        support::median((0..count).map(lateness).collect())
+    }
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || median(count, || sleep(LIMIT).expect("nobody kills it")))
+    }
+
+    pub(crate) fn may(count: u32) -> f64 {
+        in_may(move || median(count, || may::coroutine::sleep(LIMIT)))
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let mut late = Vec::new();
+            for _ in 0..count {
                 let start = Instant::now();
-                std::thread::sleep(limit);
-                start.elapsed() - limit
-            })
-            .collect(),
-    );
-    let ours = greenloop::run(move || {
-        (0..count)
-            .map(|_| {
-                let start = Instant::now();
-                sleep(limit).expect("nobody kills it");
-                start.elapsed() - limit
-            })
-            .collect()
-    });
-    report("sleep, median late by", late(ours), "thread sleep", floor);
+                tokio::time::sleep(LIMIT).await;
+                late.push((start.elapsed() - LIMIT).as_secs_f64() * 1e9);
+            }
+            support::median(late)
+        })
+    }
+
+    pub(crate) fn threads(count: u32) -> f64 {
+        median(count, || std::thread::sleep(LIMIT))
+    }
 }
 
 fn memory(count: usize) {
@@ -173,9 +337,4 @@ fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
     let pages = statm.split(' ').nth(1).expect("the second field");
     pages.parse::<usize>().expect("a number") * 4096
-}
-
-/// Runs `f` in a bare coroutine of the engine.
-fn in_may<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    may::go!(f).join().expect("it does not panic")
 }

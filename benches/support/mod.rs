@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub(crate) mod sleepers;
+pub(crate) mod table;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

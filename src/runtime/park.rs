@@ -15,7 +15,7 @@
 //! threads alike. Tokens may be left over from an earlier wake-up, so every wait is a loop
 //! around its own condition. The engine's own timeouts and cancellation are never used.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
@@ -211,7 +211,10 @@ impl Drop for Sitting<'_> {
 }
 
 /// One wait; see the module.
-pub(crate) struct Parker(Arc<Node>);
+///
+/// It costs nothing until somebody is given an [`Unparker`]: most calls that might wait
+/// find what they want.
+pub(crate) struct Parker(OnceCell<Arc<Node>>);
 
 /// The other end of a [`Parker`].
 #[derive(Clone)]
@@ -227,16 +230,22 @@ const WOKEN: u8 = 1;
 const LEFT: u8 = 2;
 
 impl Parker {
-    /// A parker for the current greenlet or OS thread.
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Node {
-            state: AtomicU8::new(WAITING),
-            task: current(),
-        }))
+    /// A parker for the greenlet or OS thread that uses it.
+    pub(crate) const fn new() -> Self {
+        Self(OnceCell::new())
     }
 
     pub(crate) fn unparker(&self) -> Unparker {
-        Unparker(self.0.clone())
+        Unparker(self.node().clone())
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        self.0.get_or_init(|| {
+            Arc::new(Node {
+                state: AtomicU8::new(WAITING),
+                task: current(),
+            })
+        })
     }
 
     /// Waits to be unparked.
@@ -245,7 +254,7 @@ impl Parker {
     /// A kill or a limit came first; no [`Unparker`] of this parker will succeed any more.
     #[track_caller]
     pub(crate) fn park(self, wait: Wait, limit: Deadline) -> Result<()> {
-        let node = &self.0;
+        let node = self.node();
         let waited = node.task.wait_until(wait, limit, || node.is(WOKEN));
         match waited {
             Ok(()) => Ok(()),
@@ -260,7 +269,7 @@ impl Parker {
     /// As [`Parker::park`].
     #[track_caller]
     pub(crate) fn park_for(self, wait: Wait, limit: Deadline, whom: Whom) -> Result<()> {
-        let task = self.0.task.clone();
+        let task = self.node().task.clone();
         task.note_whom(whom);
         let parked = self.park(wait, limit);
         task.note_whom(Whom::Anyone);
@@ -270,7 +279,7 @@ impl Parker {
     /// Waits to be unparked, whatever else happens.
     #[track_caller]
     pub(crate) fn park_surely(self, wait: Wait) {
-        let node = &self.0;
+        let node = self.node();
         node.task.wait_surely(wait, || node.is(WOKEN));
     }
 }

@@ -141,6 +141,9 @@ impl Watchers {
     /// # Switching
     /// Never switches.
     pub fn tell_all(&mut self) {
+        if self.list.is_empty() {
+            return;
+        }
         for (_, watcher) in std::mem::take(&mut self.list) {
             watcher.tell();
         }

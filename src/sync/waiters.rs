@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::runtime::park::{self, Parker, Ticket, WaitList};
-use crate::runtime::relay;
+use crate::runtime::{clock, relay};
 use crate::util::lock;
 use crate::util::sync::Mutex;
 
@@ -97,7 +97,10 @@ impl<T> Waiters<T> {
 /// Begins a call that may wait: fails if the caller was killed or a `Timeout` of its own
 /// has passed, and lets others have their turn after many calls in a row.
 pub(super) fn begin() -> crate::Result<()> {
-    park::check(crate::Deadline::NEVER)?;
-    relay::tick(&park::current());
+    let caller = park::current();
+    if let Some(error) = caller.interruption(clock::NEVER) {
+        return Err(error);
+    }
+    relay::tick(&caller);
     Ok(())
 }
