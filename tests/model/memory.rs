@@ -13,6 +13,7 @@
     unreachable_pub,
     unnameable_types,
     clippy::disallowed_macros,
+    clippy::print_stdout,
     clippy::unwrap_used,
     missing_docs,
     missing_debug_implementations,

@@ -25,15 +25,17 @@ pub(crate) mod workers;
 pub(crate) use crate::timer;
 
 /// How a greenlet ends is no part of the models.
-pub(crate) mod greenlet {
+pub(crate) mod completion {
     #[derive(Default)]
-    pub(crate) struct Completion;
+    pub(crate) struct Completion(());
 }
+
+pub(crate) use completion as greenlet;
 
 /// Nor is waiting on descriptors.
 pub(crate) mod io {
     #[derive(Default)]
-    pub(crate) struct IoSeat;
+    pub(crate) struct IoSeat(());
 
     impl IoSeat {
         pub(crate) fn wake(&self) {}
