@@ -83,7 +83,7 @@ impl Seat {
             // The engine takes a token by a load and a plain store. A waker that comes
             // between the two finds the token still there and leaves none, so what it
             // made true must be seen by the caller's next look: the look may not be done
-            // before the store is visible, which only a full fence forbids.
+            // before the store is visible, which only full fences on both sides forbid.
             fence(Ordering::SeqCst);
         }
     }
@@ -98,6 +98,9 @@ impl Seat {
         match place.as_ref() {
             Some(place) if place.is_coroutine && !workers::is_worker() => false,
             Some(place) => {
+                // The other half of the pair in `block`: if the engine finds an old token
+                // here and leaves none, what the caller made true is seen over there.
+                fence(Ordering::SeqCst);
                 place.blocker.unpark();
                 true
             }

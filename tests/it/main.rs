@@ -21,5 +21,6 @@ mod origin;
 mod runtime;
 mod runtime_review;
 mod server;
+mod stress;
 mod switch;
 mod sync;
