@@ -182,6 +182,7 @@ impl Task {
     /// Like [`Task::stop`], when what is waited on is noted already.
     pub(crate) fn stop_noted(self: &Arc<Self>, until: u64, switch: impl FnOnce()) {
         timer::arm(self, until);
+        self.meter.stop();
         if self.on_worker {
             workers::leave();
         }
@@ -190,6 +191,7 @@ impl Task {
             workers::enter(self);
         }
         timer::disarm(self);
+        self.meter.go_on();
         self.note_running();
     }
 }

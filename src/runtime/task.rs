@@ -13,6 +13,7 @@ use crate::runtime::clock::{self, NEVER};
 use crate::runtime::deadline::elapsed;
 use crate::runtime::greenlet::Completion;
 use crate::runtime::io::IoSeat;
+use crate::runtime::meter::Meter;
 use crate::runtime::park::Seat;
 use crate::runtime::reason::{Wait, Whom};
 use crate::util::lock;
@@ -65,6 +66,7 @@ pub(crate) struct Task {
     since: AtomicU64,
     waiting: Mutex<Waiting>,
     ticks: AtomicU32,
+    pub(crate) meter: Meter,
 
     pub(crate) completion: Completion,
 }
@@ -116,6 +118,7 @@ impl Task {
                 whom: Whom::Anyone,
             }),
             ticks: AtomicU32::new(birth.ticks),
+            meter: Meter::default(),
             completion: Completion::default(),
         })
     }

@@ -22,3 +22,4 @@ mod runtime_review;
 mod server;
 mod switch;
 mod sync;
+mod testkit;
