@@ -20,6 +20,7 @@ mod origin;
 mod runtime;
 mod runtime_review;
 mod server;
+mod streams;
 mod switch;
 mod sync;
 mod testkit;
