@@ -17,6 +17,7 @@ mod fetch;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
+mod outer_timeout;
 mod runtime;
 mod runtime_review;
 mod server;
