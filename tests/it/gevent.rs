@@ -1,0 +1,7 @@
+//! gevent's own tests, under their names, held against this crate. Where a test differs on
+//! purpose, it says so.
+
+mod core;
+mod hub;
+mod order;
+mod timeout;
