@@ -56,6 +56,8 @@ pub(crate) mod runtime;
 pub mod server;
 pub mod switch;
 pub mod sync;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};

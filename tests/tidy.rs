@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["switch", "proto", "error", "util"],
     &["runtime"],
     &["sync", "net"],
+    &["testkit"],
     &["server", "http", "fetch", "apps"],
     &["cli", "guide", "main"],
 ];

@@ -19,6 +19,7 @@ use rustls::{
 use crate::error::{Error, Result};
 use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
+use crate::runtime::park;
 
 /// Makes the client's side of TLS connections.
 ///
@@ -44,6 +45,8 @@ pub struct TlsStream<S, C> {
     /// On the heap: it is over a kilobyte, and greenlets' stacks are small.
     tls: Box<C>,
     stream: S,
+    /// We said goodbye.
+    has_ended: bool,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
 }
@@ -154,6 +157,7 @@ where
         Ok(Self {
             tls,
             stream,
+            has_ended: false,
             read_timeout: None,
             write_timeout: None,
         })
@@ -190,11 +194,28 @@ where
     D: SideData,
 {
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
+        if buf.is_empty() {
+            // rustls would wait for a message all the same.
+            return Ok(0);
+        }
         self.limited(limit, |stream| stream.read(buf))
     }
 
-    /// Returns when what it took is encrypted and sent, not when it is in a buffer.
+    /// Returns when what it took is encrypted and sent, not when it is in a buffer. If the
+    /// wait for that is ended, what it took may still be sent by a later call: a write that
+    /// fails is not to be repeated.
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
+        if buf.is_empty() {
+            // With nothing to send, rustls would wait to read.
+            return Ok(0);
+        }
+        if self.has_ended {
+            // rustls would take it, and every later read fail for want of a place for it.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        // Before anything is sealed, which cannot be undone: a call that must not wait
+        // sends nothing.
+        park::check(Deadline::NEVER)?;
         self.limited(limit, |stream| {
             let count = stream.write(buf)?;
             stream.flush()?;
@@ -213,6 +234,7 @@ where
     /// Ended writing says goodbye in TLS first, waiting at most the write timeout.
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
+            self.has_ended = true;
             self.tls.send_close_notify();
             let limit = self.write_timeout.into();
             self.limited(limit, |stream| stream.flush())?;

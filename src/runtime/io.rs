@@ -261,11 +261,13 @@ impl<T: Descriptor> Source<T> {
         let left = (until != clock::NEVER).then(|| clock::until(until));
         let left = left.map(|left| Timespec::try_from(left).unwrap_or(FOREVER));
         task.note_wait(wait);
+        task.meter.stop();
         let mut watched = [
             PollFd::new(self.get_ref(), flags),
             PollFd::new(event, PollFlags::IN),
         ];
         let polled = poll(&mut watched, left.as_ref());
+        task.meter.go_on();
         task.note_running();
         if watched[1].revents().contains(PollFlags::IN) {
             // Answered; the caller looks at what it may have been about.

@@ -32,6 +32,7 @@ pub(crate) mod greenlet;
 pub(crate) mod io;
 pub(crate) mod kill;
 pub(crate) mod local;
+pub(crate) mod meter;
 pub(crate) mod overflow;
 pub(crate) mod panic;
 pub(crate) mod park;

@@ -186,6 +186,7 @@ impl Task {
     /// Like [`Task::stop`], when what is waited on is noted already.
     pub(crate) fn stop_noted(self: &Arc<Self>, until: u64, switch: impl FnOnce()) {
         timer::arm(self, until);
+        self.meter.stop();
         if self.on_worker {
             workers::leave();
         }
@@ -194,6 +195,7 @@ impl Task {
             workers::enter(self);
         }
         timer::disarm(self);
+        self.meter.go_on();
         self.note_running();
     }
 }

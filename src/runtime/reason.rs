@@ -57,6 +57,7 @@ waits! {
     Queue, "queue", true;
     QueueJoin, "queue join", true;
     Channel, "channel", true;
+    Memory, "in-memory stream", true;
     Broadcast, "broadcast channel", true;
     Group, "group", true;
     Pool, "pool", true;

@@ -12,6 +12,7 @@ use crate::runtime::clock::{self, NEVER};
 use crate::runtime::completion::Completion;
 use crate::runtime::deadline::elapsed;
 use crate::runtime::io::IoSeat;
+use crate::runtime::meter::Meter;
 use crate::runtime::park::Seat;
 use crate::runtime::reason::{Wait, Whom};
 use crate::util::lock;
@@ -71,6 +72,7 @@ pub(crate) struct Task {
     since: AtomicU64,
     waiting: Mutex<Waiting>,
     ticks: AtomicU32,
+    pub(crate) meter: Meter,
 
     pub(crate) completion: Completion,
 }
@@ -131,6 +133,7 @@ impl Task {
                 whom: Whom::Anyone,
             }),
             ticks: AtomicU32::new(birth.ticks),
+            meter: Meter::default(),
             completion: Completion::default(),
         })
     }

@@ -53,6 +53,25 @@ impl Accept for TcpListener {
     }
 }
 
+#[cfg(any(test, feature = "testkit"))]
+impl Accept for crate::testkit::ScriptedListener {
+    fn wait_ready(&mut self) -> io::Result<()> {
+        self.wait_ready()
+    }
+
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept()
+    }
+
+    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.try_accept()
+    }
+
+    fn close(self) {
+        self.close();
+    }
+}
+
 /// Accepts until the greenlet is killed, or until an error that will not go away. When it
 /// returns, the listener is closed.
 pub(super) fn run(shared: &Arc<Shared>, mut listener: impl Accept) -> Option<Error> {
@@ -323,37 +342,9 @@ fn serve(shared: &Shared, parcel: Parcel) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
     use crate::server::{Observer, ServerConfig, ServerHandle};
-
-    /// Gives the errors of its script, then connections, then a fatal error.
-    struct Script {
-        errors: VecDeque<Errno>,
-        listener: TcpListener,
-    }
-
-    impl Accept for Script {
-        fn wait_ready(&mut self) -> io::Result<()> {
-            self.listener.wait_ready()
-        }
-
-        fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-            match self.errors.pop_front() {
-                Some(error) => Err(error.into()),
-                None => self.listener.accept(),
-            }
-        }
-
-        fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-            Err(Errno::MFILE.into())
-        }
-
-        fn close(self) {
-            self.listener.close();
-        }
-    }
+    use crate::testkit::AcceptScript;
 
     #[derive(Clone, Default)]
     struct Pauses(Arc<Mutex<Vec<Line>>>);
@@ -370,18 +361,14 @@ mod tests {
 
     /// A server whose accept has `errors` to give before its first connection.
     fn start(errors: &[Errno], pauses: &Pauses) -> ServerHandle {
-        let mut errors = Some(errors.iter().copied().collect());
+        let script = errors.iter().fold(AcceptScript::new(), |script, errno| {
+            script.error(errno.raw_os_error())
+        });
         ServerConfig::new()
             .observer(pauses.clone())
             .bind("127.0.0.1:0")
             .unwrap()
-            .start_on(
-                |_: &mut Conn| Ok(()),
-                |listener| Script {
-                    errors: errors.take().unwrap_or_default(),
-                    listener,
-                },
-            )
+            .start_scripted(|_: &mut Conn| Ok(()), &script)
             .unwrap()
     }
 

@@ -127,8 +127,51 @@ impl StreamServer {
         self.start_on(handler, |listener| listener)
     }
 
-    /// Starts with what `wrap` makes of the listeners; tests have errors in it.
-    pub(super) fn start_on<A: Accept>(
+    /// Starts like [`StreamServer::start`], with accept errors by a script; for tests.
+    ///
+    /// Several addresses share the script.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// No greenlet can be started.
+    ///
+    /// # Examples
+    ///
+    /// A server gets over a moment without descriptors:
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use greenloop::testkit::{AcceptScript, errno};
+    /// use std::io::Read;
+    /// use std::time::Duration;
+    ///
+    /// let script = AcceptScript::new().error(errno::EMFILE).error(errno::EMFILE);
+    /// let server = StreamServer::bind("127.0.0.1:0")?
+    ///     .start_scripted(|_: &mut Conn| Ok(()), &script)?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// assert_eq!(client.read(&mut [0])?, 0);
+    /// let report = server.drain(Duration::from_secs(5))?;
+    /// assert_eq!((report.accept_errors, report.accepted), (2, 1));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: none.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn start_scripted(
+        self,
+        handler: impl Handler,
+        script: &crate::testkit::AcceptScript,
+    ) -> Result<ServerHandle> {
+        self.start_on(handler, |listener| {
+            crate::testkit::ScriptedListener::new(listener, script.clone())
+        })
+    }
+
+    /// Starts with what `wrap` makes of the listeners.
+    fn start_on<A: Accept>(
         self,
         handler: impl Handler,
         mut wrap: impl FnMut(TcpListener) -> A,

@@ -2,7 +2,11 @@
 //! names. Where we differ on purpose, the test says so; `docs/coming-from-gevent.md` lists
 //! all differences.
 
+mod core;
 mod greenlet;
+mod hub;
 mod hub_join;
 mod iwait;
 mod joinall;
+mod order;
+mod timeout;

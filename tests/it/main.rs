@@ -11,16 +11,18 @@
 mod support;
 
 mod fair;
-
 #[cfg(feature = "fetch")]
 mod fetch;
 mod gevent;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
+mod outer_timeout;
 mod runtime;
 mod runtime_review;
 mod server;
 mod stress;
+mod streams;
 mod switch;
 mod sync;
+mod testkit;

@@ -125,3 +125,20 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Like [`eventually`], for greenlets: lets others run between two looks.
+pub(crate) fn before_long(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        greenloop::sleep(Duration::from_millis(1)).unwrap();
+    }
+}
+
+/// Tells whether the greenlet waits for something to happen.
+pub(crate) fn is_blocked(greenlet: &greenloop::Handle) -> bool {
+    let turns = ["running", "its first turn", "its next turn"];
+    greenloop::greenlets()
+        .iter()
+        .any(|g| g.id == greenlet.id() && !turns.contains(&g.state))
+}
