@@ -15,6 +15,7 @@ mod event;
 mod exclusive;
 mod mutex;
 mod queue;
+mod rlock;
 mod scope;
 mod semaphore;
 mod wait;
@@ -24,6 +25,7 @@ pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use queue::{PutError, Queue};
+pub use rlock::{RLock, RLockGuard};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
 pub use wait::{
