@@ -2,7 +2,7 @@
 //!
 //! Every type here works between greenlets and plain OS threads alike and is built on one
 //! primitive, the runtime's parker. Most are cheap handles on shared state (`Clone`);
-//! [`Mutex`], `RwLock` and `Condvar` have the shape of std's, which is shared by
+//! [`Mutex`], [`RwLock`] and `Condvar` have the shape of std's, which is shared by
 //! reference or in an `Arc`. What a waker gives (a permit, an item, a lock) either reaches
 //! a waiter or stays: a waiter that is killed or timed out consumes nothing.
 //!
@@ -16,6 +16,7 @@ mod exclusive;
 mod mutex;
 mod queue;
 mod rlock;
+mod rwlock;
 mod scope;
 mod semaphore;
 mod wait;
@@ -26,6 +27,7 @@ pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use queue::{PutError, Queue};
 pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
 pub use wait::{
