@@ -2,7 +2,7 @@
 //!
 //! Every type here works between greenlets and plain OS threads alike and is built on one
 //! primitive, the runtime's parker. Most are cheap handles on shared state (`Clone`);
-//! [`Mutex`], [`RwLock`] and `Condvar` have the shape of std's, which is shared by
+//! [`Mutex`], [`RwLock`] and [`Condvar`] have the shape of std's, which is shared by
 //! reference or in an `Arc`. What a waker gives (a permit, an item, a lock) either reaches
 //! a waiter or stays: a waiter that is killed or timed out consumes nothing.
 //!
@@ -11,6 +11,7 @@
 //!
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
+mod condvar;
 mod event;
 mod exclusive;
 mod mutex;
@@ -23,6 +24,7 @@ mod wait;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+pub use condvar::Condvar;
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use queue::{PutError, Queue};
