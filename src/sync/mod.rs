@@ -11,6 +11,8 @@
 //!
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
+mod barrier;
+mod bounded;
 mod condvar;
 mod event;
 mod exclusive;
@@ -21,9 +23,12 @@ mod rwlock;
 mod scope;
 mod semaphore;
 mod wait;
+mod wait_group;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use bounded::{BoundedPermit, BoundedSemaphore};
 pub use condvar::Condvar;
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
@@ -36,3 +41,4 @@ pub use wait::{
     AsCompleted, StillAlive, as_completed, join_all, join_some, kill_all, try_join_all, wait_all,
     wait_any, wait_any_timeout, wait_some,
 };
+pub use wait_group::{Pending, WaitGroup};
