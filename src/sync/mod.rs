@@ -11,6 +11,7 @@
 //!
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
+mod async_result;
 mod barrier;
 mod bounded;
 mod condvar;
@@ -27,6 +28,7 @@ mod wait_group;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+pub use async_result::{AsyncResult, ResultError, Setter};
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use bounded::{BoundedPermit, BoundedSemaphore};
 pub use condvar::Condvar;
