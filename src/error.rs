@@ -54,6 +54,8 @@ pub(crate) enum ErrorKind {
     Unwinding,
     /// The other side is gone: a closed queue, a stopped server.
     Closed(&'static str),
+    /// Somebody whom all the others needed has left: a barrier.
+    Broken(&'static str),
     /// A configured or system limit was reached.
     Limit(String),
     /// The operating system's answer.
@@ -147,6 +149,12 @@ impl Error {
         }
     }
 
+    /// Tells whether others can no longer be waited for, because one of them left: see
+    /// [`Barrier`](crate::sync::Barrier).
+    pub fn is_broken(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Broken(_))
+    }
+
     /// Tells whether a configured or system limit was reached.
     pub fn is_limit(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Limit(_))
@@ -198,6 +206,7 @@ impl fmt::Display for ErrorKind {
             Self::Cancelled(Some(reason)) => write!(f, "greenlet was killed: {reason}"),
             Self::Unwinding => f.write_str("blocking call during a panic"),
             Self::Closed(what) => write!(f, "{what} is closed"),
+            Self::Broken(what) => write!(f, "{what} is broken"),
             Self::Limit(text) | Self::Message(text) => f.write_str(text),
             Self::Io(e) => IoText(e).fmt(f),
         }

@@ -356,6 +356,11 @@ impl<S> WaitList<S> {
         self.waiters.pop_first().map(|(_, waiter)| waiter)
     }
 
+    /// What is the first one's own; it may have left already.
+    pub(crate) fn first(&self) -> Option<&S> {
+        self.waiters.first_key_value().map(|(_, (_, own))| own)
+    }
+
     /// Wakes the first one that still waits and gives what is its own; `None` if nobody
     /// waits.
     pub(crate) fn wake_one(&mut self) -> Option<S> {

@@ -1,25 +1,46 @@
 //! Greenlets (and OS threads) waiting for each other.
 //!
-//! Every type here is a cheap handle on shared state (`Clone`), works between greenlets and
-//! plain OS threads alike, and is built on one primitive, the runtime's parker. What a
-//! waker gives (a permit, an item) either reaches a waiter or stays: a waiter that is
-//! killed or timed out consumes nothing.
+//! Every type here works between greenlets and plain OS threads alike and is built on one
+//! primitive, the runtime's parker. Most are cheap handles on shared state (`Clone`);
+//! [`Mutex`], [`RwLock`] and [`Condvar`] have the shape of std's, which is shared by
+//! reference or in an `Arc`. What a waker gives (a permit, an item, a lock) either reaches
+//! a waiter or stays: a waiter that is killed or timed out consumes nothing.
+//!
+//! A lock's guard may be held while its greenlet waits, and then goes with it to another
+//! OS thread: that is what tells these locks from std's.
 //!
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
+mod async_result;
+mod barrier;
+mod bounded;
+mod condvar;
 mod event;
+mod exclusive;
+mod mutex;
 mod queue;
+mod rlock;
+mod rwlock;
 mod scope;
 mod semaphore;
 mod wait;
+mod wait_group;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+pub use async_result::{AsyncResult, ResultError, Setter};
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use bounded::{BoundedPermit, BoundedSemaphore};
+pub use condvar::Condvar;
 pub use event::Event;
+pub use mutex::{Mutex, MutexGuard};
 pub use queue::{PutError, Queue};
+pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
 pub use wait::{
     AsCompleted, StillAlive, as_completed, join_all, join_some, kill_all, try_join_all, wait_all,
     wait_any, wait_any_timeout, wait_some,
 };
+pub use wait_group::{Pending, WaitGroup};

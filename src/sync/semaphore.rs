@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::Parker;
+use crate::runtime::park::{Parker, WaitList, wait_for};
 use crate::runtime::reason::Wait;
 use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::sync::waiters::{Waiters, begin};
@@ -55,6 +55,8 @@ struct State {
     free: usize,
     closed: bool,
     waiters: Waiters<()>,
+    /// Those who wait until a permit is free and take none.
+    onlookers: WaitList,
     watchers: Watchers,
 }
 
@@ -66,6 +68,7 @@ impl Semaphore {
             free: permits,
             closed: false,
             waiters: Waiters::new(),
+            onlookers: WaitList::new(),
             watchers: Watchers::new(),
         };
         Self {
@@ -161,6 +164,66 @@ impl Semaphore {
         }
     }
 
+    /// Waits until a permit is free, and says how many are; takes none.
+    ///
+    /// Who waits for a permit comes first: none is free while somebody does. What was free
+    /// may be gone when the caller asks for it.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire`].
+    ///
+    /// gevent: `Semaphore.wait()`.
+    #[track_caller]
+    pub fn wait_available(&self) -> Result<usize> {
+        self.look(Deadline::NEVER)
+    }
+
+    /// Waits at most `limit` until a permit is free, and says how many are: 0 if none is.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire`]. `limit` itself is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    /// use std::time::Duration;
+    ///
+    /// let places = Semaphore::new(1);
+    /// assert_eq!(places.wait_available()?, 1);
+    /// let permit = places.acquire()?;
+    /// assert_eq!(places.wait_available_timeout(Duration::from_millis(2))?, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Semaphore.wait(timeout=limit)`.
+    #[track_caller]
+    pub fn wait_available_timeout(&self, limit: Duration) -> Result<usize> {
+        self.wait_available_deadline(Deadline::after(limit))
+    }
+
+    /// Waits until a permit is free or `limit` has come, and says how many are: 0 if none
+    /// is.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Semaphore::wait_available_timeout`].
+    #[track_caller]
+    pub fn wait_available_deadline(&self, limit: Deadline) -> Result<usize> {
+        match self.look(limit) {
+            Err(error) if error.is_own_limit() => Ok(0),
+            looked => looked,
+        }
+    }
+
     /// Adds `count` permits, for waiters first.
     ///
     /// # Switching
@@ -172,7 +235,7 @@ impl Semaphore {
         for given in 0..count {
             if state.waiters.give(()).is_err() {
                 state.free += count - given;
-                state.watchers.tell_all();
+                state.tell();
                 break;
             }
         }
@@ -188,7 +251,7 @@ impl Semaphore {
         let mut state = lock(&self.state);
         state.closed = true;
         state.waiters.dismiss();
-        state.watchers.tell_all();
+        state.tell();
     }
 
     /// Tells whether [`Semaphore::close`] was called.
@@ -201,9 +264,32 @@ impl Semaphore {
         lock(&self.state).free
     }
 
+    /// Tells whether no permit is free.
+    ///
+    /// gevent: `Semaphore.locked()`.
+    pub fn is_locked(&self) -> bool {
+        self.available() == 0
+    }
+
     /// The number of greenlets and threads that wait for a permit.
     pub fn waiting(&self) -> usize {
         lock(&self.state).waiters.len()
+    }
+
+    #[track_caller]
+    fn look(&self, limit: Deadline) -> Result<usize> {
+        begin()?;
+        wait_for(
+            &self.state,
+            |state| &mut state.onlookers,
+            Wait::Semaphore,
+            limit,
+            |state| match state {
+                State { closed: true, .. } => Some(Err(closed())),
+                State { free: 0, .. } => None,
+                State { free, .. } => Some(Ok(*free)),
+            },
+        )?
     }
 
     fn permit(&self) -> Permit {
@@ -220,6 +306,12 @@ impl State {
             self.free -= 1;
         }
         free
+    }
+
+    /// Tells those who only look that a permit is free, or none will be.
+    fn tell(&mut self) {
+        self.onlookers.wake_all();
+        self.watchers.tell_all();
     }
 }
 

@@ -26,19 +26,19 @@ pub(super) struct Place<T> {
 }
 
 impl<T> Slot<T> {
-    fn new(content: Option<T>) -> Self {
+    pub(super) fn new(content: Option<T>) -> Self {
         Self(Arc::new(Mutex::new(content)))
     }
 
-    fn share(&self) -> Self {
+    pub(super) fn share(&self) -> Self {
         Self(self.0.clone())
     }
 
-    fn put(&self, item: T) {
+    pub(super) fn put(&self, item: T) {
         *lock(&self.0) = Some(item);
     }
 
-    fn take(&self) -> Option<T> {
+    pub(super) fn take(&self) -> Option<T> {
         lock(&self.0).take()
     }
 }

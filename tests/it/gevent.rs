@@ -3,10 +3,13 @@
 //! all differences.
 
 mod core;
+mod event;
 mod greenlet;
 mod hub;
 mod hub_join;
 mod iwait;
 mod joinall;
+mod lock;
 mod order;
+mod threading;
 mod timeout;
