@@ -8,7 +8,7 @@
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
 mod event;
-mod queue;
+pub mod queue;
 mod scope;
 mod semaphore;
 mod wait;
@@ -16,7 +16,7 @@ mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 pub use event::Event;
-pub use queue::{PutError, Queue};
+pub use queue::{Job, LifoQueue, PriorityQueue, PutError, Queue};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
 pub use wait::{
