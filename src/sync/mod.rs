@@ -7,6 +7,7 @@
 //!
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
+mod broadcast;
 mod channel;
 mod event;
 pub mod queue;
@@ -16,6 +17,7 @@ mod wait;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
+pub use broadcast::{Broadcast, Subscriber, SubscriberIter};
 pub use channel::{Channel, ChannelIter};
 pub use event::Event;
 pub use queue::{Job, LifoQueue, PriorityQueue, PutError, Queue};
