@@ -14,9 +14,11 @@ mod fair;
 
 #[cfg(feature = "fetch")]
 mod fetch;
+mod gevent;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
+mod queues;
 mod runtime;
 mod runtime_review;
 mod server;
