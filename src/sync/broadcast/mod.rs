@@ -20,7 +20,7 @@ use state::{State, closed};
 ///
 /// Sending never waits. A message is kept until all who subscribed before it have got it,
 /// but at most the last `capacity` are: a subscriber that falls behind loses the oldest
-/// ones, and its next `get` says how many, with [`Error::lagged`].
+/// ones, and its next `get` says how many, with [`Error::lagged`](crate::Error::lagged).
 ///
 /// It is a handle that is cloned for everyone who sends. When the last one is dropped the
 /// channel is closed, for nobody could send any more.
@@ -171,10 +171,10 @@ impl<T: Clone> Subscriber<T> {
     /// May switch to other greenlets, on every call.
     ///
     /// # Errors
-    /// [`Error::lagged`], when messages were lost since the last call: the next call gives
-    /// the oldest one that is left. Cancelled, when the greenlet was killed; timeout, when a
-    /// [`Timeout`](crate::Timeout) passed; closed, when the channel is and there is no
-    /// message left.
+    /// [`Error::lagged`](crate::Error::lagged), when messages were lost since the last call:
+    /// the next call gives the oldest one that is left. Cancelled, when the greenlet was
+    /// killed; timeout, when a [`Timeout`](crate::Timeout) passed; closed, when the channel
+    /// is and there is no message left.
     #[track_caller]
     pub fn get(&mut self) -> Result<T> {
         self.get_deadline(Deadline::NEVER)
@@ -186,7 +186,7 @@ impl<T: Clone> Subscriber<T> {
     /// Never switches.
     ///
     /// # Errors
-    /// [`Error::lagged`] or closed, as [`Subscriber::get`].
+    /// [`Error::lagged`](crate::Error::lagged) or closed, as [`Subscriber::get`].
     pub fn try_get(&mut self) -> Result<Option<T>> {
         let look = lock(&self.state).read(&mut self.next);
         look.transpose().map(|message| message.map(own))
