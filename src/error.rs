@@ -58,6 +58,8 @@ pub(crate) enum ErrorKind {
     Broken(&'static str),
     /// A configured or system limit was reached.
     Limit(String),
+    /// So many messages were lost before this call.
+    Lagged(u64),
     /// The operating system's answer.
     Io(io::Error),
     /// Anything else, in words.
@@ -160,6 +162,15 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Limit(_))
     }
 
+    /// How many messages a [`Subscriber`](crate::sync::Subscriber) that was too slow has
+    /// lost; `None` for any other error.
+    pub fn lagged(&self) -> Option<u64> {
+        match self.0.kind {
+            ErrorKind::Lagged(lost) => Some(lost),
+            _ => None,
+        }
+    }
+
     /// Tells whether the peer refused the connection.
     pub fn is_refused(&self) -> bool {
         matches!(&self.0.kind, ErrorKind::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused)
@@ -208,6 +219,8 @@ impl fmt::Display for ErrorKind {
             Self::Closed(what) => write!(f, "{what} is closed"),
             Self::Broken(what) => write!(f, "{what} is broken"),
             Self::Limit(text) | Self::Message(text) => f.write_str(text),
+            Self::Lagged(1) => f.write_str("too slow: 1 message was lost"),
+            Self::Lagged(lost) => write!(f, "too slow: {lost} messages were lost"),
             Self::Io(e) => IoText(e).fmt(f),
         }
     }

@@ -11,5 +11,6 @@ mod iwait;
 mod joinall;
 mod lock;
 mod order;
+mod queue;
 mod threading;
 mod timeout;

@@ -19,11 +19,12 @@ mod net;
 #[cfg(feature = "fetch")]
 mod origin;
 mod outer_timeout;
+mod queues;
 mod runtime;
 mod runtime_review;
 mod server;
-mod stress;
 mod streams;
+mod stress;
 mod switch;
 mod sync;
 mod testkit;

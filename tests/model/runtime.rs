@@ -5,6 +5,8 @@
 pub(crate) mod context;
 #[path = "../../src/runtime/deadline.rs"]
 pub(crate) mod deadline;
+#[path = "../../src/runtime/meter.rs"]
+pub(crate) mod meter;
 #[path = "../../src/runtime/park.rs"]
 pub(crate) mod park;
 #[path = "../../src/runtime/reason.rs"]

@@ -1,6 +1,6 @@
 //! Floor 2 as the models see it: all of it is the product's own.
 
-#[path = "../../src/sync/queue.rs"]
+#[path = "../../src/sync/queue/mod.rs"]
 pub(crate) mod queue;
 #[path = "../../src/sync/semaphore.rs"]
 pub(crate) mod semaphore;
