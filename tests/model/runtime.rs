@@ -5,8 +5,6 @@
 pub(crate) mod context;
 #[path = "../../src/runtime/deadline.rs"]
 pub(crate) mod deadline;
-#[path = "../../src/runtime/meter.rs"]
-pub(crate) mod meter;
 #[path = "../../src/runtime/park.rs"]
 pub(crate) mod park;
 #[path = "../../src/runtime/reason.rs"]
@@ -33,6 +31,18 @@ pub(crate) mod completion {
 }
 
 pub(crate) use completion as greenlet;
+
+/// Nor is how often one switches.
+pub(crate) mod meter {
+    #[derive(Default)]
+    pub(crate) struct Meter(());
+
+    impl Meter {
+        pub(crate) fn stop(&self) {}
+
+        pub(crate) fn go_on(&self) {}
+    }
+}
 
 /// Nor is waiting on descriptors.
 pub(crate) mod io {
