@@ -1,6 +1,6 @@
 //! Every call of the crate that may wait honours a `Timeout` around it, and a kill.
 //!
-//! `rows.rs` is the list of such calls, a line each. A call that is missing there fails
+//! `rows` is the list of such calls, a line each. A call that is missing there fails
 //! [`no_waiting_call_is_forgotten`]: it reads the sources for functions whose documentation
 //! says that they may switch.
 
@@ -31,14 +31,14 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// A call that waits for ever.
 struct Row {
     /// `Type::function`, or the name of a free function; more may follow after a space.
-    name: &'static str,
+    name: String,
     trials: Box<dyn Fn() + Send>,
 }
 
 /// Makes a row: `make` something on which `call` would wait for ever; `after` the call was
 /// interrupted, check that it still works and has lost nothing.
 fn row<S, T, E>(
-    name: &'static str,
+    name: &str,
     make: fn() -> S,
     call: fn(&mut S) -> Result<T, E>,
     after: fn(&mut S),
@@ -48,8 +48,24 @@ where
     T: 'static,
     E: Into<Error> + 'static,
 {
+    row_of(name.to_owned(), make, call, after)
+}
+
+/// Like [`row`], with a call that is made of others.
+fn row_of<S, T, E>(
+    name: String,
+    make: fn() -> S,
+    call: impl Fn(&mut S) -> Result<T, E> + Send + Copy + 'static,
+    after: fn(&mut S),
+) -> Row
+where
+    S: Send + 'static,
+    T: 'static,
+    E: Into<Error> + 'static,
+{
     let trial = Trial {
-        name,
+        // A trial is copied into each greenlet. The list is made once.
+        name: name.clone().leak(),
         make,
         call: move |state: &mut S| call(state).map(drop).map_err(Into::into),
         after,
@@ -165,24 +181,41 @@ where
     }
 }
 
-#[test]
-fn waiting_calls_of_the_runtime() {
-    on_workers!({ rows::runtime().iter().for_each(|row| (row.trials)()) });
+/// Tries the rows, one after the other.
+fn try_all(rows: &[Row]) {
+    for row in rows {
+        (row.trials)();
+    }
 }
 
 #[test]
-fn waiting_calls_of_sync() {
-    on_workers!({ rows::sync().iter().for_each(|row| (row.trials)()) });
+fn waiting_calls_of_the_runtime() {
+    on_workers!({ try_all(&rows::runtime()) });
+}
+
+#[test]
+fn waiting_calls_of_locks() {
+    on_workers!({ try_all(&rows::locks()) });
+}
+
+#[test]
+fn waiting_calls_of_those_who_meet() {
+    on_workers!({ try_all(&rows::meeting()) });
+}
+
+#[test]
+fn waiting_calls_of_queues() {
+    on_workers!({ try_all(&rows::queues()) });
 }
 
 #[test]
 fn waiting_calls_of_net() {
-    on_workers!({ rows::net().iter().for_each(|row| (row.trials)()) });
+    on_workers!({ try_all(&rows::net()) });
 }
 
 #[test]
 fn waiting_calls_of_servers_and_the_kit() {
-    on_workers!({ rows::others().iter().for_each(|row| (row.trials)()) });
+    on_workers!({ try_all(&rows::servers()) });
 }
 
 type Call = fn(&mut Conn) -> Result<(), Error>;
@@ -361,17 +394,16 @@ fn no_waiting_call_is_forgotten() {
         .collect();
     assert!(waiting.len() > 30, "the sources were not understood");
 
-    let rows = [rows::runtime(), rows::sync(), rows::net(), rows::others()];
-    let rows: Vec<_> = rows.iter().flatten().map(|row| row.name).collect();
-    let rows = rows.iter().map(|name| name.split(' ').next().unwrap());
-    let tried: BTreeSet<_> = rows
+    let rows = rows::all();
+    let names = rows.iter().map(|row| row.name.split(' ').next().unwrap());
+    let tried: BTreeSet<_> = names
         .chain(EXCEPTIONS.iter().map(|(name, _)| *name))
         .collect();
 
     let forgotten: Vec<_> = waiting.difference(&tried).collect();
     assert!(
         forgotten.is_empty(),
-        "may wait and have no row in tests/it/outer_timeout/rows.rs: {forgotten:?}"
+        "may wait and have no row in tests/it/outer_timeout/rows: {forgotten:?}"
     );
     let gone: Vec<_> = tried.difference(&known).collect();
     assert!(
