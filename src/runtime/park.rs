@@ -388,7 +388,8 @@ impl<S> WaitList<S> {
 
     /// What is the first one's own; it may have left already.
     pub(crate) fn first(&self) -> Option<&S> {
-        self.waiters.first_key_value().map(|(_, (_, own))| own)
+        let (_, waiter) = self.places.front()?;
+        waiter.as_ref().map(|(_, own)| own)
     }
 
     /// Wakes the first one that still waits and gives what is its own; `None` if nobody
