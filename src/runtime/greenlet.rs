@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::runtime::club::{Club, Clubs};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
 use crate::runtime::park::{Parker, WaitList, current, wait_for};
@@ -318,6 +319,23 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Has `club` told of the end before anybody else can know of it; at once if it has
+    /// come.
+    pub(crate) fn enrol(&self, club: Arc<dyn Club>) {
+        let mut state = lock(&self.0.completion.state);
+        match &state.exit {
+            Some(exit) => club.left(self.0.id, exit),
+            None => state.clubs.add(club),
+        }
+    }
+
+    /// Takes an [`Handle::enrol`] back.
+    pub(crate) fn resign(&self, club: &Arc<dyn Club>) {
+        lock(&self.0.completion.state).clubs.remove(club);
+    }
+}
+
 impl Waitable for Handle {
     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
         let mut state = lock(&self.0.completion.state);
@@ -349,6 +367,7 @@ pub(crate) struct Completion {
 #[derive(Default)]
 struct State {
     exit: Option<Exit>,
+    clubs: Clubs,
     waiters: WaitList,
     watchers: Watchers,
     links: VecDeque<(u64, Link)>,
@@ -368,15 +387,16 @@ impl Completion {
     /// is allowed may start the next. Only links still need their greenlet's stack.
     pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit, admitted: Admitted) {
         let mut admitted = Some(admitted);
-        let mut waiters = {
+        let (_clubs, mut waiters) = {
             let mut state = lock(&self.state);
             if state.links.is_empty() {
                 drop(admitted.take());
             }
             state.exit = Some(exit.clone());
             state.running_links = true;
+            let clubs = state.clubs.tell_all(task.id, &exit);
             state.watchers.tell_all();
-            std::mem::take(&mut state.waiters)
+            (clubs, std::mem::take(&mut state.waiters))
         };
         waiters.wake_all();
         loop {
@@ -448,6 +468,19 @@ enum JoinErrorKind {
 }
 
 impl JoinError {
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self(JoinErrorKind::Panicked(payload))
+    }
+
+    /// What joining a greenlet that ended so would fail with; `None` if it returned.
+    pub(crate) fn of(exit: &Exit) -> Option<Self> {
+        match exit {
+            Exit::Returned => None,
+            Exit::Killed => Some(Self(JoinErrorKind::Killed)),
+            Exit::Panicked(text) => Some(Self::panicked(Box::new(text.clone()))),
+        }
+    }
+
     /// Tells whether the greenlet was killed.
     pub fn is_killed(&self) -> bool {
         matches!(self.0, JoinErrorKind::Killed)

@@ -147,7 +147,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawned = Builder::new().start(Some(delay), f);
+    let spawned = Builder::new().start(move || sleep::sleep(delay), f);
     spawned.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -215,7 +215,25 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.start(None, f)
+        self.start(|| Ok(()), f)
+    }
+
+    /// Starts `f`, which runs once `gate` has let it: if the gate fails, or the greenlet
+    /// was killed by then, it never does. The gate runs in the greenlet, and must not panic.
+    ///
+    /// # Errors
+    /// As [`try_spawn`].
+    #[track_caller]
+    pub(crate) fn try_spawn_behind<T, F>(
+        self,
+        gate: impl FnOnce() -> Result<()> + Send + 'static,
+        f: F,
+    ) -> Result<Greenlet<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.start(gate, f)
     }
 
     /// Starts a body that borrows, for `scope`.
@@ -238,11 +256,15 @@ impl Builder {
         // before the greenlet's end is told to anyone (`live`), and the caller waits for
         // that end while `'a` is valid.
         let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
-        self.start(None, body)
+        self.start(|| Ok(()), body)
     }
 
     #[track_caller]
-    fn start<T, F>(self, delay: Option<Duration>, f: F) -> Result<Greenlet<T>, SpawnError>
+    fn start<T, F>(
+        self,
+        gate: impl FnOnce() -> Result<()> + Send + 'static,
+        f: F,
+    ) -> Result<Greenlet<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -266,7 +288,7 @@ impl Builder {
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                let body = || packet.fill(run(&task, delay, f));
+                let body = || packet.fill(run(&task, gate, f));
                 live(&task, context, admitted, body);
             }
         };
@@ -318,13 +340,13 @@ fn discard_belongings() {
     std::mem::forget(with_local(|local| local.take()));
 }
 
-/// Runs the body, unless the greenlet was killed before it could begin.
+/// Runs the body behind its gate, unless the greenlet was killed before it could begin.
 fn run<T>(
     task: &Arc<Task>,
-    delay: Option<Duration>,
+    gate: impl FnOnce() -> Result<()>,
     f: impl FnOnce() -> T,
 ) -> std::thread::Result<Option<T>> {
-    if delay.is_some_and(|delay| sleep::sleep(delay).is_err()) || task.is_killed() {
+    if gate().is_err() || task.is_killed() {
         discard(f);
         return Ok(None);
     }
