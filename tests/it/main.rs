@@ -14,6 +14,8 @@ mod fair;
 
 #[cfg(feature = "fetch")]
 mod fetch;
+mod gevent;
+mod groups;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
