@@ -16,7 +16,7 @@ use crate::sync::members::{Members, Place};
 ///
 /// A member leaves by itself when it ends, before anybody who waits for its end goes on: a
 /// greenlet that was joined is no member any more. Dropping the group detaches its members;
-/// they run on. Where they must not, use a [`scope`](crate::sync::scope).
+/// they run on. Where they must not, use a [`scope`](crate::sync::scope()).
 ///
 /// # Examples
 ///
@@ -169,6 +169,20 @@ impl Group {
     /// # Errors
     /// As [`Group::join`]; `limit` itself is no error.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    /// use std::time::Duration;
+    ///
+    /// let group = Group::new();
+    /// let member = group.spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(!group.join_timeout(Duration::from_millis(2))?);
+    /// member.kill_and_wait(None)?;
+    /// assert!(group.join_timeout(Duration::ZERO)?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Group.join(timeout=limit)`.
     #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> Result<bool> {
@@ -233,6 +247,20 @@ impl Group {
     ///
     /// # Errors
     /// The caller was killed or timed out; the members stay killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    ///
+    /// let group = Group::new();
+    /// let members: Vec<_> = (0..3)
+    ///     .map(|_| group.spawn(|| greenloop::sleep(std::time::Duration::MAX)))
+    ///     .collect();
+    /// group.kill()?;
+    /// assert!(members.iter().all(|member| member.is_ready()));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Group.kill()`.
     #[track_caller]

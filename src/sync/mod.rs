@@ -8,6 +8,7 @@
 //! Descriptors do not belong here (see `net`), nor anything that knows about connections.
 
 mod event;
+mod fallible;
 mod group;
 mod members;
 mod pool;
@@ -16,12 +17,12 @@ mod queue;
 mod scope;
 mod semaphore;
 mod supervisor;
-mod try_scope;
 mod wait;
 mod waiters;
 
 pub use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 pub use event::Event;
+pub use fallible::{TryScope, TryScopedGreenlet, try_scope};
 pub use group::Group;
 pub use pool::{Pool, PoolFull};
 pub use pool_stream::PoolStream;
@@ -32,7 +33,6 @@ pub use supervisor::{
     Backoff, ChildResult, ChildSpec, ChildState, ChildStatus, Restart, Strategy, Supervisor,
     SupervisorError, SupervisorSpec,
 };
-pub use try_scope::{TryScope, TryScopedGreenlet, try_scope};
 pub use wait::{
     AsCompleted, StillAlive, as_completed, join_all, join_some, kill_all, try_join_all, wait_all,
     wait_any, wait_any_timeout, wait_some,

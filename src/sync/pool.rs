@@ -77,6 +77,21 @@ impl Pool {
     /// [`Timeout`](crate::Timeout) passed; a limit, as [`try_spawn`](crate::try_spawn). `f`
     /// comes back in the error.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    ///
+    /// // Ten downloads, say, two at a time.
+    /// let pool = Pool::new(2);
+    /// for _ in 0..10 {
+    ///     pool.spawn(|| greenloop::yield_now())?;
+    ///     assert!(pool.len() <= 2);
+    /// }
+    /// pool.join()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Pool.spawn(f)`.
     #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Result<Greenlet<T>, PoolFull<F>>
@@ -323,6 +338,17 @@ impl Pool {
     ///
     /// # Errors
     /// The caller was killed or timed out; `limit` itself is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Pool::new(3).wait_available(None)?, 3);
+    /// assert_eq!(Pool::new(0).wait_available(Some(Duration::from_millis(2)))?, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Pool.wait_available(timeout=limit)`.
     #[track_caller]

@@ -95,7 +95,7 @@ pub(super) fn enclose<T>(
 
 /// Starts greenlets that end before [`scope`] returns.
 ///
-/// Invariant: whoever makes one shows it to nobody outside of [`enclose`].
+/// Invariant: whoever makes one shows it to nobody outside of `enclose`.
 pub struct Scope<'scope, 'env: 'scope> {
     pub(super) children: Arc<Children>,
     /// Invariant: a scope must not be taken for one that ends earlier or later.

@@ -64,6 +64,15 @@ impl ChildSpec {
     /// A permanent child that runs `f`, in a greenlet of that name, at every start.
     ///
     /// `f` may run a supervisor of its own: see [`SupervisorSpec::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{ChildSpec, Restart};
+    ///
+    /// let ticker = ChildSpec::new("ticker", || greenloop::sleep(std::time::Duration::MAX));
+    /// let ticker = ticker.restart(Restart::Transient);
+    /// ```
     pub fn new<F, R>(name: impl Into<String>, f: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,

@@ -18,7 +18,7 @@ use crate::util::lock;
 /// Runs `f`, which may start greenlets that borrow from the caller's frame, and waits for
 /// all of them; the first failure ends the rest.
 ///
-/// As [`scope`](super::scope), with results: the first child that returns an `Err`, panics
+/// As [`scope`](super::scope()), with results: the first child that returns an `Err`, panics
 /// or is killed from outside has its siblings killed, those included that are started later,
 /// and so has an `Err` of `f`. `try_scope` still waits until all have ended, and then gives
 /// that first failure; failures that follow from it are dropped. If all goes well it gives
