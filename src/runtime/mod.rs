@@ -23,6 +23,7 @@
 pub(crate) mod blocking;
 pub(crate) mod bridge;
 pub(crate) mod clock;
+pub(crate) mod club;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod context;

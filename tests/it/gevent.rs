@@ -5,12 +5,14 @@
 mod core;
 mod event;
 mod greenlet;
+mod greenletset;
 mod hub;
 mod hub_join;
 mod iwait;
 mod joinall;
 mod lock;
 mod order;
+mod pool;
 mod queue;
 mod threading;
 mod timeout;

@@ -14,6 +14,7 @@ mod fair;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod gevent;
+mod groups;
 mod locks;
 mod net;
 #[cfg(feature = "fetch")]
