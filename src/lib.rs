@@ -64,6 +64,7 @@ pub use runtime::config::Config;
 pub use runtime::deadline::{Deadline, Timeout, timeout, timeout_or};
 pub use runtime::greenlet::{Exit, Greenlet, Handle, JoinError, LinkId, current_handle as current};
 pub use runtime::kill::{is_killed, shield};
+pub use runtime::lane::{Lane, LaneStats};
 pub use runtime::local::{Inherited, LocalKey};
 pub use runtime::registry::{Snapshot, dump_json, dump_text, greenlets};
 pub use runtime::run::run;

@@ -102,7 +102,7 @@ const COMMAND_ONLY: &[&str] = &[
 /// Where a thread-local stands, read only by leaf functions that are never inlined:
 /// greenlets move between threads.
 const THREAD_LOCAL_FILES: &[&str] = &[
-    "src/runtime/blocking.rs",
+    "src/runtime/lane.rs",
     "src/runtime/workers.rs",
     "src/switch/overflow.rs",
 ];
