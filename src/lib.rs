@@ -48,6 +48,7 @@ pub mod cli;
 pub(crate) mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod fs;
 pub mod http;
 pub mod net;
 pub mod proto;
@@ -58,6 +59,7 @@ pub mod sync;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};
+pub use fs::{Stdin, StdinLock, stdin};
 pub use runtime::blocking::blocking;
 pub use runtime::bridge::block_on;
 pub use runtime::config::Config;
