@@ -51,6 +51,7 @@ pub mod fetch;
 pub mod fs;
 pub mod http;
 pub mod net;
+pub mod process;
 pub mod proto;
 pub(crate) mod runtime;
 pub mod server;

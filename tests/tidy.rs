@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["switch", "proto", "error", "util"],
     &["runtime"],
-    &["sync", "net", "fs"],
+    &["sync", "net", "fs", "process"],
     &["server", "http", "fetch", "apps"],
     &["cli", "main"],
 ];
