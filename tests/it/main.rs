@@ -11,6 +11,8 @@
 mod support;
 
 mod fair;
+mod gevent;
+mod os;
 
 #[cfg(feature = "fetch")]
 mod fetch;
