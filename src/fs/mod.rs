@@ -2,7 +2,7 @@
 //!
 //! Disk I/O uses threads. No system tells a scheduler when a disk will answer, so each call
 //! here runs on the files lane ([`Lane::for_files`](crate::Lane::for_files), 16 OS threads
-//! at most) while its greenlet waits, and costs a hand-over to a thread and back: some ten
+//! at most) while its greenlet waits, and costs a hand-over to a thread and back: 20 to 30
 //! microseconds. Few large calls are better than many small ones; a
 //! [`BufReader`](std::io::BufReader) or [`BufWriter`](std::io::BufWriter) around a [`File`]
 //! makes them so.
