@@ -19,6 +19,7 @@ mod locks;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
+mod os;
 mod outer_timeout;
 mod queues;
 mod runtime;
