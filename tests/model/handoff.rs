@@ -81,6 +81,20 @@ fn a_closed_semaphore_keeps_nobody() {
 }
 
 #[test]
+fn close_wakes_those_for_whom_no_permit_comes() {
+    check("close against acquire", &["refused"], || {
+        let semaphore = Semaphore::new(0);
+        let waiter = {
+            let semaphore = semaphore.clone();
+            go(move || semaphore.acquire().map(drop))
+        };
+        semaphore.close();
+        assert!(waiter.join().unwrap().unwrap_err().is_closed());
+        "refused"
+    });
+}
+
+#[test]
 fn an_item_is_never_lost_to_a_getter_that_leaves() {
     check(
         "an item and a getter that is killed",
