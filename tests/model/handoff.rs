@@ -212,6 +212,22 @@ fn close_leaves_an_item_in_one_place() {
 }
 
 #[test]
+fn close_gives_items_back_to_those_who_wait() {
+    check("close against put", &["back"], || {
+        let queue = Queue::bounded(1);
+        queue.try_put(1).unwrap();
+        let putter = {
+            let queue = queue.clone();
+            go(move || queue.put(2))
+        };
+        queue.close();
+        assert_eq!(putter.join().unwrap().unwrap_err().into_item(), 2);
+        assert_eq!(queue.try_get().unwrap(), Some(1));
+        "back"
+    });
+}
+
+#[test]
 fn items_leave_in_the_order_in_which_they_came() {
     check("two items through a queue of one", &["in order"], || {
         let queue = Queue::bounded(1);
