@@ -48,9 +48,11 @@ pub mod cli;
 pub(crate) mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod fs;
 pub mod guide;
 pub mod http;
 pub mod net;
+pub mod process;
 pub mod proto;
 pub(crate) mod runtime;
 pub mod server;
@@ -61,6 +63,7 @@ pub mod testkit;
 pub(crate) mod util;
 
 pub use error::{Error, Result, TimeoutId};
+pub use fs::{Stdin, StdinLock, stdin};
 pub use runtime::blocking::blocking;
 pub use runtime::bridge::block_on;
 pub use runtime::completion::LinkId;
@@ -69,6 +72,7 @@ pub use runtime::deadline::{Deadline, Timeout, timeout, timeout_or, timeout_or_n
 pub use runtime::drain::drain;
 pub use runtime::greenlet::{Exit, Greenlet, Handle, JoinError, current_handle as current};
 pub use runtime::kill::{is_killed, shield};
+pub use runtime::lane::{Lane, LaneStats};
 pub use runtime::local::{Inherited, LocalKey};
 pub use runtime::paused::Paused;
 pub use runtime::registry::{Snapshot, dump_json, dump_text, greenlets};

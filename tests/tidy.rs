@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["switch", "proto", "error", "util"],
     &["runtime"],
-    &["sync", "net"],
+    &["sync", "net", "fs", "process"],
     &["testkit"],
     &["server", "http", "fetch", "apps"],
     &["cli", "guide", "main"],
@@ -103,7 +103,7 @@ const COMMAND_ONLY: &[&str] = &[
 /// Where a thread-local stands, read only by leaf functions that are never inlined:
 /// greenlets move between threads.
 const THREAD_LOCAL_FILES: &[&str] = &[
-    "src/runtime/blocking.rs",
+    "src/runtime/lane.rs",
     "src/runtime/workers.rs",
     "src/switch/overflow.rs",
 ];

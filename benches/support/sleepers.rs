@@ -174,7 +174,7 @@ mod equal {
         let late = in_may(move || {
             let start = || {
                 let body = body.clone();
-                may::go!(move || body())
+                may::go!(body)
             };
             let sleepers: Vec<_> = (0..count).map(|_| start()).collect();
             let late = sleepers

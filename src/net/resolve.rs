@@ -49,7 +49,7 @@ pub fn resolve_deadline(host: &str, port: u16, limit: Deadline) -> Result<Vec<So
     }
     let looked_up = {
         let host = host.to_owned();
-        dns().run(Wait::Resolve, limit, move || look_up(&host, port))
+        dns().run_for(Wait::Resolve, limit, move || look_up(&host, port))
     };
     let shown = crate::util::escape(host.as_bytes());
     let addresses = looked_up

@@ -1,72 +1,36 @@
-//! Lanes: OS threads for calls that block and cannot be made to wait.
+//! The built-in lanes: for the user's calls, for names, for files.
 //!
-//! A lane has a bounded number of threads, which come on demand and leave when idle, and a
-//! bounded queue, whose full end makes callers wait. Names are resolved on a lane of their
-//! own, so that slow lookups and slow user jobs do not hold each other up.
+//! Each kind has its own, so that slow lookups, slow disks and slow user jobs do not hold
+//! each other up.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park::{self, Parker, Unparker, WaitList, wait_for};
+use crate::runtime::lane::Lane;
 use crate::runtime::reason::Wait;
-use crate::util::{discard, lock};
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A bounded set of OS threads with a bounded queue before them.
-pub(crate) struct Lane {
-    name: &'static str,
-    threads_max: usize,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    queue: VecDeque<Job>,
-    threads: usize,
-    idle: usize,
-    /// Callers that wait for room in the queue.
-    waiters: WaitList,
-}
 
 /// For [`blocking`]: as many as a disk or a C library makes use of.
-static USER: Lane = Lane::new("greenloop-lane", 32);
+static USER: LazyLock<Lane> = LazyLock::new(|| Lane::built_in("greenloop-lane", 32));
 /// For name resolution: mostly waiting, so more than cores.
-static DNS: Lane = Lane::new("greenloop-dns", 16);
-
-/// Jobs that wait for a thread. Past it callers wait, so memory stays bounded.
-const QUEUE_MAX: usize = 1024;
-/// An idle thread leaves after this time (gevent's default).
-const IDLE_MAX: Duration = Duration::from_secs(5);
-
-// A lane's thread marks itself; no greenlet ever runs on it.
-thread_local! {
-    static ON_LANE: Cell<bool> = const { Cell::new(false) };
-}
-
-// Never inlined into a caller that loops around a switch: see `park::current`.
-#[inline(never)]
-fn is_on_lane() -> bool {
-    ON_LANE.get()
-}
+static DNS: LazyLock<Lane> = LazyLock::new(|| Lane::built_in("greenloop-dns", 16));
+/// For files and the start of programs: a disk serves some requests at once, not many.
+static FILES: LazyLock<Lane> = LazyLock::new(|| Lane::built_in("greenloop-files", 16));
 
 /// Runs `f` on an OS thread and waits for it, while other greenlets run.
 ///
-/// For everything that blocks and knows nothing of greenlets: files, C libraries, long
-/// computation. At most 32 such calls run at once; further ones wait their turn. A call
-/// from inside `f` runs in place. If the caller leaves early, `f` is dropped without
-/// having run, or runs to its end and its result is dropped.
+/// For everything that blocks and knows nothing of greenlets: C libraries, long
+/// computation, files beyond what [`fs`](crate::fs) offers. At most 32 such calls run at
+/// once ([`Lane::for_blocking`] changes that); further ones wait their turn. A call from
+/// inside `f` runs in place. If the caller leaves early, `f` is dropped without having
+/// run, or runs to its end and its result is dropped.
 ///
 /// # Switching
 /// May switch to other greenlets, on every call.
 ///
 /// # Errors
-/// The caller was killed or timed out while it waited.
+/// The caller was killed or timed out while it waited; the system refused the lane its
+/// first thread (`f` has not run then).
 ///
 /// # Panics
 /// If `f` does, with its payload.
@@ -86,7 +50,35 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    USER.run(Wait::Lane, Deadline::NEVER, f)
+    USER.run_for(Wait::Lane, Deadline::NEVER, f)
+}
+
+impl Lane {
+    /// The lane behind [`blocking`]: 32 threads at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    ///
+    /// Lane::for_blocking().set_threads_max(64);
+    /// assert_eq!(Lane::for_blocking().stats().max, 64);
+    /// ```
+    ///
+    /// gevent: `gevent.get_hub().threadpool`.
+    pub fn for_blocking() -> Self {
+        USER.clone()
+    }
+
+    /// The lane of [`fs`](crate::fs), and of the start of programs: 16 threads at most.
+    pub fn for_files() -> Self {
+        FILES.clone()
+    }
+
+    /// The lane of name resolution: 16 threads at most.
+    pub fn for_names() -> Self {
+        DNS.clone()
+    }
 }
 
 /// The lane of name resolution.
@@ -94,121 +86,7 @@ pub(crate) fn dns() -> &'static Lane {
     &DNS
 }
 
-impl Lane {
-    const fn new(name: &'static str, threads_max: usize) -> Self {
-        Self {
-            name,
-            threads_max,
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                threads: 0,
-                idle: 0,
-                waiters: WaitList::new(),
-            }),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Runs `f` on one of the threads; see [`blocking`].
-    #[track_caller]
-    pub(crate) fn run<T, F>(&'static self, wait: Wait, limit: Deadline, f: F) -> Result<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        if is_on_lane() {
-            return Ok(f());
-        }
-        park::check(limit)?;
-        let parker = Parker::new();
-        let result = Arc::new(Mutex::new(None));
-        let job = job(f, parker.unparker(), result.clone());
-        self.submit(job, limit)?;
-        parker.park(wait, limit)?;
-        let ended = lock(&result).take();
-        match ended.expect("the job unparks after it has stored its result") {
-            Ok(value) => Ok(value),
-            Err(payload) => resume_unwind(payload),
-        }
-    }
-
-    /// Puts `job` in the queue, waiting for room.
-    fn submit(&'static self, job: Job, limit: Deadline) -> Result<()> {
-        let mut job = Some(job);
-        wait_for(
-            &self.state,
-            |state| &mut state.waiters,
-            Wait::Lane,
-            limit,
-            |state| {
-                let has_room = state.queue.len() < QUEUE_MAX;
-                has_room.then(|| {
-                    state.queue.extend(job.take());
-                    self.serve(state)
-                })
-            },
-        )?
-    }
-
-    /// Sees to it that a thread looks at the queue.
-    fn serve(&'static self, state: &mut State) -> Result<()> {
-        // More jobs than idle threads: those that were notified may not have woken yet.
-        if state.idle >= state.queue.len() || state.threads == self.threads_max {
-            self.changed.notify_one();
-            return Ok(());
-        }
-        let thread = std::thread::Builder::new().name(self.name.into());
-        match thread.spawn(|| self.work()) {
-            Ok(_) => state.threads += 1,
-            // The threads that are there will come to it.
-            Err(_) if state.threads > 0 => {}
-            Err(error) => {
-                state.queue.pop_back();
-                return Err(Error::from(error).context("starting a thread for blocking calls"));
-            }
-        }
-        Ok(())
-    }
-
-    fn work(&'static self) {
-        ON_LANE.set(true);
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(job) = state.queue.pop_front() {
-                state.waiters.wake_one();
-                drop(state);
-                job();
-                state = lock(&self.state);
-                continue;
-            }
-            state.idle += 1;
-            let waited = self.changed.wait_timeout(state, IDLE_MAX);
-            let (woken, timeout) = waited.unwrap_or_else(|e| e.into_inner());
-            state = woken;
-            state.idle -= 1;
-            if timeout.timed_out() && state.queue.is_empty() {
-                state.threads -= 1;
-                return;
-            }
-        }
-    }
-}
-
-/// What a thread runs for `f`: nothing if the caller has left by then.
-fn job<T: Send + 'static>(
-    f: impl FnOnce() -> T + Send + 'static,
-    caller: Unparker,
-    result: Arc<Mutex<Option<std::thread::Result<T>>>>,
-) -> Job {
-    Box::new(move || {
-        if caller.is_settled() {
-            discard(f);
-            return;
-        }
-        *lock(&result) = Some(catch_unwind(AssertUnwindSafe(f)));
-        if !caller.unpark() {
-            let late = lock(&result).take();
-            discard(late);
-        }
-    })
+/// The lane of files.
+pub(crate) fn files() -> &'static Lane {
+    &FILES
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use crate::runtime::club::Clubs;
 use crate::runtime::drain;
 use crate::runtime::greenlet::{Exit, Handle};
 use crate::runtime::kill::shield;
@@ -150,6 +151,7 @@ pub(crate) struct Completion {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) exit: Option<Exit>,
+    pub(crate) clubs: Clubs,
     pub(crate) waiters: WaitList,
     pub(crate) watchers: Watchers,
     links: VecDeque<(u64, Link)>,
@@ -166,15 +168,16 @@ impl Completion {
     /// is allowed may start the next. Only links still need their greenlet's stack.
     pub(crate) fn complete(&self, task: &Arc<Task>, exit: Exit, admitted: Option<Admitted>) {
         let mut admitted = admitted;
-        let mut waiters = {
+        let (_clubs, mut waiters) = {
             let mut state = lock(&self.state);
             if state.links.is_empty() {
                 drop(admitted.take());
             }
             state.exit = Some(exit.clone());
             state.running_links = true;
+            let clubs = state.clubs.tell_all(task.id, &exit);
             state.watchers.tell_all();
-            std::mem::take(&mut state.waiters)
+            (clubs, std::mem::take(&mut state.waiters))
         };
         waiters.wake_all();
         loop {

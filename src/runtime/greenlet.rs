@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::runtime::club::Club;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{Parker, current, wait_for};
 use crate::runtime::reason::{Wait, Whom};
@@ -312,6 +313,23 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Has `club` told of the end before anybody else can know of it; at once if it has
+    /// come.
+    pub(crate) fn enrol(&self, club: Arc<dyn Club>) {
+        let mut state = lock(&self.0.completion.state);
+        match &state.exit {
+            Some(exit) => club.left(self.0.id, exit),
+            None => state.clubs.add(club),
+        }
+    }
+
+    /// Takes an [`Handle::enrol`] back.
+    pub(crate) fn resign(&self, club: &Arc<dyn Club>) {
+        lock(&self.0.completion.state).clubs.remove(club);
+    }
+}
+
 impl Waitable for Handle {
     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
         let mut state = lock(&self.0.completion.state);
@@ -388,6 +406,19 @@ enum JoinErrorKind {
 }
 
 impl JoinError {
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self(JoinErrorKind::Panicked(payload))
+    }
+
+    /// What joining a greenlet that ended so would fail with; `None` if it returned.
+    pub(crate) fn of(exit: &Exit) -> Option<Self> {
+        match exit {
+            Exit::Returned => None,
+            Exit::Killed => Some(Self(JoinErrorKind::Killed(None))),
+            Exit::Panicked(text) => Some(Self::panicked(Box::new(text.clone()))),
+        }
+    }
+
     /// Tells whether the greenlet was killed.
     pub fn is_killed(&self) -> bool {
         matches!(self.0, JoinErrorKind::Killed(_))

@@ -9,7 +9,7 @@
 //!     │
 //!   task     one per greenlet: identity, kill flag, deadlines, exit
 //!     │
-//!   park ◄── every wait ends here ── io (descriptors)   blocking, signal, bridge, sleep
+//!   park ◄── every wait ends here ── io (descriptors)   lane, blocking, signal, bridge, sleep
 //!     ▲
 //!     └────  timer (one thread, only wakes) ──► relay (wakes from outside, fair turns)
 //! ```
@@ -23,6 +23,7 @@
 pub(crate) mod blocking;
 pub(crate) mod bridge;
 pub(crate) mod clock;
+pub(crate) mod club;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -31,6 +32,7 @@ pub(crate) mod drain;
 pub(crate) mod greenlet;
 pub(crate) mod io;
 pub(crate) mod kill;
+pub(crate) mod lane;
 pub(crate) mod local;
 pub(crate) mod meter;
 pub(crate) mod overflow;

@@ -16,7 +16,7 @@
 //! around its own condition. The engine's own timeouts and cancellation are never used.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -322,8 +322,14 @@ impl Node {
 
 /// Waiters in order of arrival, each with something of the list's user. Lives under its
 /// user's lock.
+///
+/// Who leaves out of turn leaves a gap, so that nobody has to move and a wait in a line
+/// that was used before allocates nothing. The first and the last place are never gaps,
+/// and the gaps never outnumber the waiters by more than a few.
 pub(crate) struct WaitList<S = ()> {
-    waiters: BTreeMap<u64, (Unparker, S)>,
+    /// By ticket.
+    places: VecDeque<(u64, Option<(Unparker, S)>)>,
+    gaps: usize,
     next: u64,
 }
 
@@ -334,7 +340,8 @@ pub(crate) struct Ticket(u64);
 impl<S> WaitList<S> {
     pub(crate) const fn new() -> Self {
         Self {
-            waiters: BTreeMap::new(),
+            places: VecDeque::new(),
+            gaps: 0,
             next: 0,
         }
     }
@@ -342,23 +349,47 @@ impl<S> WaitList<S> {
     /// Puts a waiter at the end of the line.
     pub(crate) fn push(&mut self, waiter: Unparker, own: S) -> Ticket {
         self.next += 1;
-        self.waiters.insert(self.next, (waiter, own));
+        self.places.push_back((self.next, Some((waiter, own))));
         Ticket(self.next)
     }
 
     /// Takes a waiter off the list: one that gave up, or to wake it.
     pub(crate) fn remove(&mut self, ticket: Ticket) {
-        self.waiters.remove(&ticket.0);
+        let found = self.places.binary_search_by_key(&ticket.0, |place| place.0);
+        let waiter = found.ok().and_then(|index| self.places[index].1.take());
+        if waiter.is_some() {
+            self.gaps += 1;
+            self.close_gaps();
+        }
     }
 
     /// Takes the first one off the list.
     pub(crate) fn pop(&mut self) -> Option<(Unparker, S)> {
-        self.waiters.pop_first().map(|(_, waiter)| waiter)
+        let (_, waiter) = self.places.pop_front()?;
+        self.close_gaps();
+        waiter
+    }
+
+    /// Keeps what the type says of gaps. Costs a place's move for every gap at most.
+    fn close_gaps(&mut self) {
+        while self.places.front().is_some_and(|place| place.1.is_none()) {
+            self.places.pop_front();
+            self.gaps -= 1;
+        }
+        while self.places.back().is_some_and(|place| place.1.is_none()) {
+            self.places.pop_back();
+            self.gaps -= 1;
+        }
+        if self.gaps > GAPS_MIN && self.gaps > self.places.len() / 2 {
+            self.places.retain(|place| place.1.is_some());
+            self.gaps = 0;
+        }
     }
 
     /// What is the first one's own; it may have left already.
     pub(crate) fn first(&self) -> Option<&S> {
-        self.waiters.first_key_value().map(|(_, (_, own))| own)
+        let (_, waiter) = self.places.front()?;
+        waiter.as_ref().map(|(_, own)| own)
     }
 
     /// Wakes the first one that still waits and gives what is its own; `None` if nobody
@@ -374,15 +405,19 @@ impl<S> WaitList<S> {
 
     /// Wakes all, in order.
     pub(crate) fn wake_all(&mut self) {
-        for (_, (waiter, _)) in std::mem::take(&mut self.waiters) {
+        self.gaps = 0;
+        for (waiter, _) in self.places.drain(..).filter_map(|place| place.1) {
             waiter.unpark();
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiters.len()
+        self.places.len() - self.gaps
     }
 }
+
+/// Fewer gaps are not worth a look at the whole line.
+const GAPS_MIN: usize = 8;
 
 impl<S> Default for WaitList<S> {
     fn default() -> Self {

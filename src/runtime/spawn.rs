@@ -148,7 +148,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawned = Builder::new().start(Some(delay), f);
+    let spawned = Builder::new().start(move || sleep::sleep(delay), f);
     spawned.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -226,7 +226,25 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.start(None, f)
+        self.start(|| Ok(()), f)
+    }
+
+    /// Starts `f`, which runs once `gate` has let it: if the gate fails, or the greenlet
+    /// was killed by then, it never does. The gate runs in the greenlet, and must not panic.
+    ///
+    /// # Errors
+    /// As [`try_spawn`].
+    #[track_caller]
+    pub(crate) fn try_spawn_behind<T, F>(
+        self,
+        gate: impl FnOnce() -> Result<()> + Send + 'static,
+        f: F,
+    ) -> Result<Greenlet<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.start(gate, f)
     }
 
     /// Starts a body that borrows, for `scope`.
@@ -249,7 +267,7 @@ impl Builder {
         // before the greenlet's end is told to anyone (`live`), and the caller waits for
         // that end while `'a` is valid.
         let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
-        self.start(None, body)
+        self.start(|| Ok(()), body)
     }
 
     /// Makes a greenlet that begins when it is told to.
@@ -278,7 +296,7 @@ impl Builder {
         T: Send + 'static,
     {
         let stack_bytes = self.stack_bytes.map(config::round_stack);
-        let (task, packet, body) = self.prepare(None, f)?;
+        let (task, packet, body) = self.prepare(|| Ok(()), f)?;
         let starting = task.clone();
         task.pause(Box::new(move || {
             if let Err(error) = begin(stack_bytes, body) {
@@ -292,13 +310,17 @@ impl Builder {
     }
 
     #[track_caller]
-    fn start<T, F>(self, delay: Option<Duration>, f: F) -> Result<Greenlet<T>, SpawnError>
+    fn start<T, F>(
+        self,
+        gate: impl FnOnce() -> Result<()> + Send + 'static,
+        f: F,
+    ) -> Result<Greenlet<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         let stack_bytes = self.stack_bytes.map(config::round_stack);
-        let (task, packet, body) = self.prepare(delay, f)?;
+        let (task, packet, body) = self.prepare(gate, f)?;
         match begin(stack_bytes, body) {
             Ok(()) => Ok(Greenlet::new(task, packet)),
             Err(error) => {
@@ -316,7 +338,7 @@ impl Builder {
     #[expect(clippy::type_complexity, reason = "the three parts go to two callers")]
     fn prepare<T, F>(
         self,
-        delay: Option<Duration>,
+        gate: impl FnOnce() -> Result<()> + Send + 'static,
         f: F,
     ) -> Result<(Arc<Task>, Arc<Packet<T>>, impl FnOnce() + Send + 'static), SpawnError>
     where
@@ -346,7 +368,7 @@ impl Builder {
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                let body = || packet.fill(run(&task, delay, f));
+                let body = || packet.fill(run(&task, gate, f));
                 live(&task, context, admitted, body);
             }
         };
@@ -392,13 +414,13 @@ fn discard_belongings() {
     std::mem::forget(with_local(|local| local.take()));
 }
 
-/// Runs the body, unless the greenlet was killed before it could begin.
+/// Runs the body behind its gate, unless the greenlet was killed before it could begin.
 fn run<T>(
     task: &Arc<Task>,
-    delay: Option<Duration>,
+    gate: impl FnOnce() -> Result<()>,
     f: impl FnOnce() -> T,
 ) -> std::thread::Result<Option<T>> {
-    if delay.is_some_and(|delay| sleep::sleep(delay).is_err()) || task.is_killed() {
+    if gate().is_err() || task.is_killed() {
         discard(f);
         return Ok(None);
     }

@@ -78,6 +78,11 @@ impl Event {
         lock(&self.state).set
     }
 
+    /// The number of greenlets and threads that wait for it.
+    pub fn waiting(&self) -> usize {
+        lock(&self.state).waiters.len()
+    }
+
     /// Waits until it is set.
     ///
     /// # Switching

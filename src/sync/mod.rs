@@ -19,12 +19,18 @@ mod channel;
 mod condvar;
 mod event;
 mod exclusive;
+mod fallible;
+mod group;
+mod members;
 mod mutex;
+mod pool;
+mod pool_stream;
 pub mod queue;
 mod rlock;
 mod rwlock;
 mod scope;
 mod semaphore;
+mod supervisor;
 mod wait;
 mod wait_group;
 mod waiters;
@@ -37,12 +43,20 @@ pub use broadcast::{Broadcast, Subscriber, SubscriberIter};
 pub use channel::{Channel, ChannelIter};
 pub use condvar::Condvar;
 pub use event::Event;
+pub use fallible::{TryScope, TryScopedGreenlet, try_scope};
+pub use group::Group;
 pub use mutex::{Mutex, MutexGuard};
+pub use pool::{Pool, PoolFull};
+pub use pool_stream::PoolStream;
 pub use queue::{Job, LifoQueue, PriorityQueue, PutError, Queue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use scope::{Scope, ScopedGreenlet, scope};
 pub use semaphore::{Permit, Semaphore};
+pub use supervisor::{
+    Backoff, ChildResult, ChildSpec, ChildState, ChildStatus, Restart, Strategy, Supervisor,
+    SupervisorError, SupervisorSpec,
+};
 pub use wait::{
     AsCompleted, StillAlive, as_completed, join_all, join_some, kill_all, try_join_all, wait_all,
     wait_any, wait_any_timeout, wait_some,

@@ -58,21 +58,17 @@ use crate::util::lock;
 /// ```
 ///
 /// gevent: none (a `Group` that is joined in a `finally`); `std::thread::scope` is the
-/// model.
+/// model. For the first failure to end the rest, see [`try_scope`](super::try_scope); to
+/// collect all results, join the children here.
+#[track_caller]
 pub fn scope<'env, T, F>(f: F) -> Result<T>
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     // Also says no while the caller unwinds: then no wait may switch.
     park::check(Deadline::NEVER)?;
-    let scope = Scope {
-        children: Arc::default(),
-        scope: PhantomData,
-        env: PhantomData,
-    };
-    let returned = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    // From here to the end of the wait nothing can unwind: the panic of `f` is held back.
-    let ended = scope.children.wait_for_all(returned.is_err());
+    let scope = Scope::new();
+    let (returned, ended) = enclose(&scope.children, || f(&scope), || ());
     let value = returned.unwrap_or_else(|panic| resume_unwind(panic));
     if let Some(message) = ended.panic {
         panic!("a greenlet of the scope panicked: {message}");
@@ -80,15 +76,43 @@ where
     ended.interruption.map_or(Ok(value), Err)
 }
 
+/// Runs `f`, and comes back when all of `children` have ended; also with its panic.
+///
+/// Everybody who has seen the [`Scope`] of these children ran inside `f` or is one of them,
+/// so none is added afterwards. `interrupted` is called if it is the caller's kill or
+/// timeout that ends them, and must not panic.
+#[track_caller]
+pub(super) fn enclose<T>(
+    children: &Children,
+    f: impl FnOnce() -> T,
+    interrupted: impl FnOnce(),
+) -> (std::thread::Result<T>, Ended) {
+    let returned = catch_unwind(AssertUnwindSafe(f));
+    // From here to the end of the wait nothing can unwind: the panic of `f` is held back.
+    let ended = children.wait_for_all(returned.is_err(), interrupted);
+    (returned, ended)
+}
+
 /// Starts greenlets that end before [`scope`] returns.
+///
+/// Invariant: whoever makes one shows it to nobody outside of `enclose`.
 pub struct Scope<'scope, 'env: 'scope> {
-    children: Arc<Children>,
+    pub(super) children: Arc<Children>,
     /// Invariant: a scope must not be taken for one that ends earlier or later.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
 impl<'scope> Scope<'scope, '_> {
+    /// For callers of [`enclose`].
+    pub(super) fn new() -> Self {
+        Self {
+            children: Arc::default(),
+            scope: PhantomData,
+            env: PhantomData,
+        }
+    }
+
     /// Starts `f` in a new greenlet, which may borrow everything that outlives the scope.
     ///
     /// # Switching
@@ -128,11 +152,12 @@ impl<'scope> Scope<'scope, '_> {
             })
         };
         self.children.reserve();
-        // SAFETY: what the body borrows is valid for 'scope, which lasts until `scope`
-        // returns or unwinds. `Children::wait_for_all` comes before both, and waits with
+        // SAFETY: what the body borrows is valid for 'scope, which lasts until `scope` or
+        // `try_scope` returns or unwinds. Both show the `Scope` only to what runs inside
+        // `enclose`, where `Children::wait_for_all` comes before either, and waits with
         // `wait_surely` for every greenlet that `add` was told of. Nothing can fail between
         // this call and `add`, for which room was reserved; and whoever makes this call is
-        // the closure of `scope` or one of its greenlets, so the wait is not over.
+        // the closure of the scope or one of its greenlets, so the wait is not over.
         let greenlet = unsafe { Builder::new().spawn_borrowed(body) }?;
         let joined = self.children.add(greenlet.handle());
         Ok(ScopedGreenlet {
@@ -207,7 +232,7 @@ impl<T> fmt::Debug for ScopedGreenlet<'_, T> {
 
 /// The greenlets of one scope.
 #[derive(Default)]
-struct Children {
+pub(super) struct Children {
     state: Mutex<State>,
 }
 
@@ -227,11 +252,11 @@ struct Child {
 
 /// How the wait for all ended.
 #[derive(Default)]
-struct Ended {
+pub(super) struct Ended {
     /// What ended the caller's wait and killed the rest.
-    interruption: Option<Error>,
+    pub(super) interruption: Option<Error>,
     /// The first panic that nobody joined.
-    panic: Option<String>,
+    pub(super) panic: Option<String>,
 }
 
 impl Children {
@@ -269,8 +294,10 @@ impl Children {
     }
 
     /// Waits for all, those included that are started meanwhile by others of the scope.
-    fn wait_for_all(&self, kill: bool) -> Ended {
+    #[track_caller]
+    fn wait_for_all(&self, kill: bool, interrupted: impl FnOnce()) -> Ended {
         let mut ended = Ended::default();
+        let mut interrupted = Some(interrupted);
         if kill {
             self.kill_all();
         }
@@ -280,6 +307,9 @@ impl Children {
                 && let Err(error) = handle.wait()
             {
                 ended.interruption = Some(error);
+                if let Some(interrupted) = interrupted.take() {
+                    interrupted();
+                }
                 self.kill_all();
             }
             handle.wait_surely();

@@ -14,10 +14,12 @@ mod fair;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod gevent;
+mod groups;
 mod locks;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
+mod os;
 mod outer_timeout;
 mod queues;
 mod runtime;

@@ -47,6 +47,47 @@ fn semaphore_serves_waiters_in_order_of_arrival() {
 }
 
 #[test]
+fn semaphore_keeps_the_order_around_those_who_leave_the_line() {
+    on_workers!([1], {
+        greenloop::run(|| {
+            let semaphore = Semaphore::new(0);
+            let log = Arc::new(Mutex::new(Vec::new()));
+            let waiters: Vec<_> = (0..100)
+                .map(|n| {
+                    let (semaphore, log) = (semaphore.clone(), log.clone());
+                    spawn(move || {
+                        if let Ok(permit) = semaphore.acquire() {
+                            permit.forget();
+                            log.lock().unwrap().push(n);
+                        }
+                    })
+                })
+                .collect();
+            while semaphore.waiting() < 100 {
+                yield_now().unwrap();
+            }
+            // From the middle outwards, so that neither end of the line hides a gap; few
+            // at first, then most.
+            let stays = |n: usize| n % 10 == 3;
+            for n in (0..50).rev().flat_map(|n| [n, 99 - n]) {
+                if !stays(n) {
+                    waiters[n].kill();
+                    waiters[n].wait().unwrap();
+                }
+            }
+            assert_eq!(semaphore.waiting(), 10);
+            semaphore.add_permits(10);
+            for waiter in waiters.iter() {
+                waiter.wait().unwrap();
+            }
+            let served: Vec<_> = (0..100).filter(|n| stays(*n)).collect();
+            assert_eq!(*log.lock().unwrap(), served);
+            assert_eq!(semaphore.waiting(), 0);
+        });
+    });
+}
+
+#[test]
 fn semaphore_permits_survive_killed_and_timed_out_waiters() {
     on_workers!({
         let semaphore = Semaphore::new(3);

@@ -1,4 +1,4 @@
-//! A scheduler that tries every order with at most so many preemptions.
+//! A scheduler that tries every order without a preemption, then with one, and so on.
 //!
 //! Nearly all mistakes need few (Musuvathi and Qadeer, "Iterative context bounding", 2007),
 //! and their number bounds the orders: threads that run on until they wait are free.
@@ -6,7 +6,9 @@
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 
 pub(crate) struct Bounded {
+    /// How many are allowed now, and at last.
     preemptions_max: usize,
+    preemptions_end: usize,
     orders_max: usize,
     orders: usize,
     preemptions: usize,
@@ -16,9 +18,10 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
-    pub(crate) fn new(preemptions_max: usize, orders_max: usize) -> Self {
+    pub(crate) fn new(preemptions_end: usize, orders_max: usize) -> Self {
         Self {
-            preemptions_max,
+            preemptions_max: 0,
+            preemptions_end,
             orders_max,
             orders: 0,
             preemptions: 0,
@@ -27,7 +30,8 @@ impl Bounded {
         }
     }
 
-    /// Takes the next choice at the last step that has one; false if all were tried.
+    /// Takes the next choice at the last step that has one, or allows one preemption more
+    /// and starts again; false if all were tried.
     fn advance(&mut self) -> bool {
         while let Some((count, taken)) = self.choices.pop() {
             if taken + 1 < count {
@@ -35,7 +39,8 @@ impl Bounded {
                 return true;
             }
         }
-        false
+        self.preemptions_max += 1;
+        self.preemptions_max <= self.preemptions_end
     }
 }
 

@@ -81,6 +81,20 @@ fn a_closed_semaphore_keeps_nobody() {
 }
 
 #[test]
+fn close_wakes_those_for_whom_no_permit_comes() {
+    check("close against acquire", &["refused"], || {
+        let semaphore = Semaphore::new(0);
+        let waiter = {
+            let semaphore = semaphore.clone();
+            go(move || semaphore.acquire().map(drop))
+        };
+        semaphore.close();
+        assert!(waiter.join().unwrap().unwrap_err().is_closed());
+        "refused"
+    });
+}
+
+#[test]
 fn an_item_is_never_lost_to_a_getter_that_leaves() {
     check(
         "an item and a getter that is killed",
@@ -194,6 +208,22 @@ fn close_leaves_an_item_in_one_place() {
                 "back"
             }
         }
+    });
+}
+
+#[test]
+fn close_gives_items_back_to_those_who_wait() {
+    check("close against put", &["back"], || {
+        let queue = Queue::bounded(1);
+        queue.try_put(1).unwrap();
+        let putter = {
+            let queue = queue.clone();
+            go(move || queue.put(2))
+        };
+        queue.close();
+        assert_eq!(putter.join().unwrap().unwrap_err().into_item(), 2);
+        assert_eq!(queue.try_get().unwrap(), Some(1));
+        "back"
     });
 }
 

@@ -149,5 +149,5 @@ pub(crate) fn is_found(name: &str, model: impl Fn() + Sync + Send + 'static) -> 
 
 /// How often a running thread is held up in one order; `MODEL_PREEMPTIONS` asks for more.
 fn preemptions() -> usize {
-    std::env::var("MODEL_PREEMPTIONS").map_or(3, |n| n.parse().expect("a number"))
+    std::env::var("MODEL_PREEMPTIONS").map_or(2, |n| n.parse().expect("a number"))
 }

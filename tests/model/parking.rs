@@ -59,9 +59,12 @@ fn who_is_unparked_before_it_parks_goes_on() {
     check("unpark before park", &["woken"], || {
         let task = task();
         let parker = parker_of(&task);
-        assert!(parker.unparker().unpark());
+        let (one, other) = (parker.unparker(), parker.unparker());
+        assert!(one.unpark());
         let waiter = run(&task, || parker.park(Wait::Event, Deadline::NEVER));
+        let late = go(move || other.unpark());
         waiter.join().unwrap().unwrap();
+        assert!(!late.join().unwrap());
         "woken"
     });
 }

@@ -129,11 +129,11 @@ pub(crate) fn check(
         shuttle::Runner::new(scheduler, config).run(move || seen.note(model()))
     };
     let few = run(Box::new(Bounded::new(preemptions(), orders())));
-    // With one order there is nothing to choose at random.
-    let random = match few {
-        1 => 0,
-        _ => run(Box::new(PctScheduler::new(5, orders() / 5))),
-    };
+    let random = run(Box::new(PctScheduler::new_from_seed(
+        seed(),
+        5,
+        orders() / 5,
+    )));
     let all = if few < orders() { "all" } else { "the first" };
     let how = format!(
         "{all} {few} with at most {} preemptions and {random} at random",
@@ -157,7 +157,12 @@ fn preemptions() -> usize {
     std::env::var("MODEL_PREEMPTIONS").map_or(2, |n| n.parse().expect("a number"))
 }
 
+/// The same in every run, as all the rest is; `MODEL_SEED` rolls other dice.
+fn seed() -> u64 {
+    std::env::var("MODEL_SEED").map_or(1, |n| n.parse().expect("a number"))
+}
+
 /// The most orders of one model; `MODEL_ORDERS` asks for more.
 fn orders() -> usize {
-    std::env::var("MODEL_ORDERS").map_or(3_000, |n| n.parse().expect("a number"))
+    std::env::var("MODEL_ORDERS").map_or(1_000, |n| n.parse().expect("a number"))
 }

@@ -73,7 +73,7 @@ impl Condvar {
         let end = clock::after(limit);
         let mutex = guard.mutex;
         drop(guard);
-        shuttle::thread::yield_now();
+        // Whoever is to come first preempts here.
         clock::pass_until(end);
         Ok((mutex.lock().unwrap(), ()))
     }
