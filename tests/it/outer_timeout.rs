@@ -209,6 +209,44 @@ fn waiting_calls_of_queues() {
 }
 
 #[test]
+fn waiting_calls_of_groups() {
+    on_workers!({ try_all(&rows::groups()) });
+}
+
+#[test]
+fn waiting_calls_of_lanes() {
+    on_workers!({ try_all(&rows::lanes()) });
+}
+
+#[test]
+fn waiting_calls_of_files() {
+    on_workers!({ try_all(&rows::files()) });
+}
+
+#[test]
+fn waiting_calls_of_programs() {
+    on_workers!({ try_all(&rows::programs()) });
+}
+
+/// A pipe, which is opened again and waited for by events.
+#[test]
+fn waiting_calls_of_an_input_with_events() {
+    on_workers!({
+        let (reader, writer) = std::io::pipe().unwrap();
+        try_all(&rows::standard_input(reader, writer));
+    });
+}
+
+/// A socket, which a thread reads.
+#[test]
+fn waiting_calls_of_an_input_on_a_thread() {
+    on_workers!({
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        try_all(&rows::standard_input(near, far));
+    });
+}
+
+#[test]
 fn waiting_calls_of_net() {
     on_workers!({ try_all(&rows::net()) });
 }

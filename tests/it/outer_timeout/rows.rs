@@ -6,9 +6,12 @@
 //! `Rows::on("Type", || a thing, |thing| checks).call("function", |thing| the call)`.
 //! A call with a limit of its own gets `LONG`.
 
+mod files;
+mod groups;
 mod locks;
 mod meeting;
 mod net;
+mod programs;
 mod queues;
 mod runtime;
 mod servers;
@@ -18,9 +21,12 @@ use std::time::Duration;
 use greenloop::sync::Waitable;
 use greenloop::{Deadline, Error, wait_all, wait_any};
 
+pub(super) use files::files;
+pub(super) use groups::{groups, lanes};
 pub(super) use locks::locks;
 pub(super) use meeting::meeting;
 pub(super) use net::net;
+pub(super) use programs::{input_rows, programs, standard_input};
 pub(super) use queues::queues;
 pub(super) use runtime::runtime;
 pub(super) use servers::servers;
@@ -29,10 +35,10 @@ use super::{LONG, Row, row, row_of};
 
 /// Every row.
 pub(super) fn all() -> Vec<Row> {
-    [runtime, locks, meeting, queues, net, servers]
-        .iter()
-        .flat_map(|theme| theme())
-        .collect()
+    let themes = [
+        runtime, lanes, locks, meeting, queues, groups, net, files, programs, input_rows, servers,
+    ];
+    themes.iter().flat_map(|theme| theme()).collect()
 }
 
 /// For the call's own limit.
@@ -54,7 +60,7 @@ struct Rows<S> {
 }
 
 impl<S: Send + 'static> Rows<S> {
-    /// Calls of the type `of`; what follows it after a space tells its rows from others.
+    /// Calls of the type `of`, or free functions if that is empty; what follows it after a space tells its rows from others.
     fn on(of: &'static str, make: fn() -> S, after: fn(&mut S)) -> Self {
         let rows = Vec::new();
         Self {
@@ -71,7 +77,10 @@ impl<S: Send + 'static> Rows<S> {
         call: fn(&mut S) -> Result<T, E>,
     ) -> Self {
         let (of, kind) = self.of.split_once(' ').unwrap_or((self.of, ""));
-        let name = format!("{of}::{function} {kind}");
+        let name = match of {
+            "" => function.to_owned(),
+            _ => format!("{of}::{function} {kind}"),
+        };
         self.rows.push(row_of(name, self.make, call, self.after));
         self
     }

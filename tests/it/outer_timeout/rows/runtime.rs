@@ -13,7 +13,7 @@ use greenloop::{
 };
 
 use super::super::pause_for_ever;
-use super::{LONG, Row, Rows, later, row};
+use super::{LONG, Row, Rows, later, row, soon};
 
 /// A greenlet that ends when its event is set.
 pub(super) struct Target {
@@ -100,18 +100,26 @@ pub(in super::super) fn runtime() -> Vec<Row> {
             |()| block_on(future::pending::<()>()),
             |()| assert_eq!(block_on(future::ready(3)).unwrap(), 3),
         ),
-        row(
-            "Signals::wait",
-            || Signals::new(&[SIGUSR2]).unwrap(),
-            |signals| signals.wait(),
-            |signals| {
-                signal_hook::low_level::raise(SIGUSR2).unwrap();
-                assert_eq!(signals.wait().unwrap(), SIGUSR2);
-            },
-        ),
     ];
+    rows.extend(signals());
     rows.extend(ends());
     rows
+}
+
+fn signals() -> Vec<Row> {
+    fn open() -> Signals {
+        Signals::new(&[SIGUSR2]).unwrap()
+    }
+    fn still_arrive(signals: &mut Signals) {
+        signal_hook::low_level::raise(SIGUSR2).unwrap();
+        assert_eq!(signals.wait_deadline(soon()).unwrap(), Some(SIGUSR2));
+    }
+    Rows::on("Signals", open, still_arrive)
+        .call("wait", |s| s.wait())
+        .call("wait_timeout", |s| s.wait_timeout(LONG))
+        .call("wait_deadline", |s| s.wait_deadline(later()))
+        .waitable(|s| s)
+        .rows
 }
 
 /// Waits for the end of greenlets.
