@@ -19,6 +19,7 @@ use rustls::{
 use crate::error::{Error, Result};
 use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
+use crate::runtime::park::current;
 
 /// Makes the client's side of TLS connections.
 ///
@@ -76,6 +77,7 @@ impl TlsConnector {
     /// # Errors
     /// The name makes no sense, the certificate is not for it or not trusted, the peer
     /// speaks no TLS; timeout when `limit` passed; what the stream reports.
+    #[track_caller]
     pub fn connect<S: Stream>(
         &self,
         name: &str,
@@ -104,6 +106,7 @@ impl TlsAcceptor {
     /// # Errors
     /// The peer speaks no TLS or does not trust us; timeout when `limit` passed; what the
     /// stream reports.
+    #[track_caller]
     pub fn accept<S: Stream>(&self, stream: S, limit: Deadline) -> Result<ServerTls<S>> {
         let tls = boxed(|| ServerConnection::new(self.config.clone()))?;
         TlsStream::handshake(tls, stream, limit).map_err(|error| error.context("TLS"))
@@ -139,18 +142,23 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
+    #[track_caller]
     fn handshake(mut tls: Box<C>, mut stream: S, limit: Deadline) -> Result<Self> {
         let mut limited = Limited {
             stream: &mut stream,
             limit,
         };
-        while tls.is_handshaking() {
-            tls.complete_io(&mut limited)?;
-        }
-        // What the last step left to say, such as tickets.
-        while tls.wants_write() {
-            tls.write_tls(&mut limited)?;
-        }
+        // The calls come back to the stream through rustls.
+        current().waiting_here(|| {
+            while tls.is_handshaking() {
+                tls.complete_io(&mut limited)?;
+            }
+            // What the last step left to say, such as tickets.
+            while tls.wants_write() {
+                tls.write_tls(&mut limited)?;
+            }
+            io::Result::Ok(())
+        })?;
         Ok(Self {
             tls,
             stream,
@@ -170,6 +178,7 @@ where
     }
 
     /// Runs `call` on the connection over a stream with one limit.
+    #[track_caller]
     fn limited<R>(
         &mut self,
         limit: Deadline,
@@ -179,7 +188,7 @@ where
             stream: &mut self.stream,
             limit,
         };
-        call(&mut rustls::Stream::new(&mut *self.tls, &mut limited))
+        current().waiting_here(|| call(&mut rustls::Stream::new(&mut *self.tls, &mut limited)))
     }
 }
 
@@ -189,11 +198,13 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         self.limited(limit, |stream| stream.read(buf))
     }
 
     /// Returns when what it took is encrypted and sent, not when it is in a buffer.
+    #[track_caller]
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         self.limited(limit, |stream| {
             let count = stream.write(buf)?;
@@ -211,6 +222,7 @@ where
     }
 
     /// Ended writing says goodbye in TLS first, waiting at most the write timeout.
+    #[track_caller]
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
             self.tls.send_close_notify();
@@ -227,6 +239,7 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_deadline(buf, self.read_timeout.into())
     }
@@ -238,15 +251,18 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_deadline(buf, self.write_timeout.into())
     }
 
     /// One limit for the whole, as gevent's `sendall`.
+    #[track_caller]
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         self.write_all_deadline(buf, self.write_timeout.into())
     }
 
+    #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
         let limit = self.write_timeout.into();
         self.limited(limit, |stream| stream.flush())

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, Parker, Unparker, WaitList, wait_for};
 use crate::runtime::reason::Wait;
+use crate::runtime::threads::OwnThread;
 use crate::util::{discard, lock};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -133,6 +134,7 @@ impl Lane {
     }
 
     /// Puts `job` in the queue, waiting for room.
+    #[track_caller]
     fn submit(&'static self, job: Job, limit: Deadline) -> Result<()> {
         let mut job = Some(job);
         wait_for(
@@ -172,6 +174,7 @@ impl Lane {
 
     fn work(&'static self) {
         ON_LANE.set(true);
+        let thread = OwnThread::enlist();
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.queue.pop_front() {
@@ -182,9 +185,11 @@ impl Lane {
                 continue;
             }
             state.idle += 1;
+            thread.set_idle(true);
             let waited = self.changed.wait_timeout(state, IDLE_MAX);
             let (woken, timeout) = waited.unwrap_or_else(|e| e.into_inner());
             state = woken;
+            thread.set_idle(false);
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
                 state.threads -= 1;

@@ -4,11 +4,13 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
+use crate::runtime::hooks::{self, Unhandled};
 use crate::runtime::kill::shield;
 use crate::runtime::park::{Parker, WaitList, current, wait_for};
 use crate::runtime::reason::{Wait, Whom};
@@ -127,6 +129,14 @@ pub fn current_handle() -> Handle {
 }
 
 impl Handle {
+    pub(crate) fn new(task: Arc<Task>) -> Self {
+        Self(task)
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.0
+    }
+
     /// Its number, which no other greenlet of this process has had or will have.
     pub fn id(&self) -> u64 {
         self.0.id
@@ -142,9 +152,14 @@ impl Handle {
         lock(&self.0.completion.state).exit.is_some()
     }
 
-    /// How it ended, once it has.
+    /// How it ended, once it has. A panic that was asked for counts as handled, see
+    /// [`hooks::on_unhandled`](crate::hooks::on_unhandled).
     pub fn exit(&self) -> Option<Exit> {
-        lock(&self.0.completion.state).exit.clone()
+        let exit = lock(&self.0.completion.state).exit.clone();
+        if let Some(Exit::Panicked(_)) = exit {
+            self.0.completion.note_seen();
+        }
+        exit
     }
 
     /// Waits for the end. Any number of greenlets and threads may wait.
@@ -220,7 +235,10 @@ impl Handle {
             }
             state.waiters.push(parker.unparker(), ());
         }
+        let caller = current();
+        caller.note_whom(Whom::Greenlet(self.0.id));
         parker.park_surely(Wait::Join);
+        caller.note_whom(Whom::Anyone);
     }
 
     /// Kills it: the blocking call it is in, and every later one, fails with an error for
@@ -344,6 +362,8 @@ impl<T> Waitable for Greenlet<T> {
 #[derive(Default)]
 pub(crate) struct Completion {
     state: Mutex<State>,
+    /// Whether somebody has been told of the panic, or certainly will be.
+    seen: AtomicBool,
 }
 
 #[derive(Default)]
@@ -362,6 +382,11 @@ type Link = Box<dyn FnOnce(&Exit) + Send>;
 pub(crate) type Outcome = Exit;
 
 impl Completion {
+    /// Notes that a panic is no secret.
+    pub(crate) fn note_seen(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+    }
+
     /// Tells everybody; called once, by the greenlet itself.
     ///
     /// Room is made before anybody can know of the end: who joins the last greenlet that
@@ -396,7 +421,33 @@ impl Completion {
 }
 
 /// Where a greenlet leaves its value.
-pub(crate) struct Packet<T>(Mutex<Option<std::thread::Result<Option<T>>>>);
+pub(crate) struct Packet<T>(Mutex<Option<Result<Option<T>, Failure>>>);
+
+/// A panic. If nobody takes its payload, it is unhandled.
+pub(crate) struct Failure {
+    task: Arc<Task>,
+    payload: Option<Box<dyn Any + Send>>,
+}
+
+impl Failure {
+    fn take(mut self) -> Box<dyn Any + Send> {
+        self.payload.take().expect("it is taken once, by value")
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.take() {
+            if hooks::UNHANDLED.are_any()
+                && !self.task.completion.seen.swap(true, Ordering::Relaxed)
+            {
+                let message = panic_message(payload.as_ref());
+                hooks::UNHANDLED.run(&Unhandled::new(&self.task, message));
+            }
+            discard(payload);
+        }
+    }
+}
 
 impl<T> Default for Packet<T> {
     fn default() -> Self {
@@ -409,21 +460,30 @@ impl<T> Packet<T> {
     ///
     /// If nobody can take it any more it is dropped here: the value's destructor is user
     /// code, and may wait only while the greenlet lives.
-    pub(crate) fn fill(self: Arc<Self>, ended: std::thread::Result<Option<T>>) -> Outcome {
+    pub(crate) fn fill(
+        self: Arc<Self>,
+        task: &Arc<Task>,
+        ended: std::thread::Result<Option<T>>,
+    ) -> Outcome {
         let exit = match &ended {
             Ok(Some(_)) => Exit::Returned,
             Ok(None) => Exit::Killed,
             Err(payload) => Exit::Panicked(panic_message(payload.as_ref()).to_owned()),
         };
-        *lock(&self.0) = Some(ended);
+        let failure = |payload| Failure {
+            task: task.clone(),
+            payload: Some(payload),
+        };
+        *lock(&self.0) = Some(ended.map_err(failure));
         discard(self);
         exit
     }
 
     fn take(&self) -> Result<T, JoinError> {
-        match lock(&self.0).take() {
+        let ended = lock(&self.0).take();
+        match ended {
             Some(Ok(Some(value))) => Ok(value),
-            Some(Err(payload)) => Err(JoinError(JoinErrorKind::Panicked(payload))),
+            Some(Err(failure)) => Err(JoinError(JoinErrorKind::Panicked(failure.take()))),
             Some(Ok(None)) | None => Err(JoinError(JoinErrorKind::Killed)),
         }
     }

@@ -20,19 +20,26 @@
 //! - nothing here runs user code while it holds a lock;
 //! - no call switches while its greenlet unwinds from a panic.
 
+pub(crate) mod backtrace;
 pub(crate) mod blocking;
 pub(crate) mod bridge;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deadline;
+pub(crate) mod deadlock;
+pub(crate) mod dump;
 pub(crate) mod greenlet;
+pub mod hooks;
 pub(crate) mod io;
 pub(crate) mod kill;
+pub(crate) mod lineage;
 pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod overflow;
 pub(crate) mod panic;
 pub(crate) mod park;
+pub(crate) mod procfs;
 pub(crate) mod reason;
 pub(crate) mod registry;
 pub(crate) mod relay;
@@ -41,6 +48,8 @@ pub mod signal;
 pub(crate) mod sleep;
 pub(crate) mod spawn;
 pub(crate) mod task;
+pub(crate) mod threads;
 pub(crate) mod timer;
 pub(crate) mod watch;
+pub(crate) mod watchdog;
 pub(crate) mod workers;

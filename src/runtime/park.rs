@@ -28,7 +28,7 @@ use crate::runtime::context::Local;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::task::{Birth, Task};
-use crate::runtime::{relay, timer, workers};
+use crate::runtime::{procfs, registry, relay, timer, watchdog, workers};
 use crate::util::lock;
 
 /// Where a task is woken. Empty until the task first runs and after it has ended; a
@@ -184,13 +184,22 @@ impl Task {
         timer::arm(self, until);
         if self.on_worker {
             workers::leave();
-        }
-        switch();
-        if self.on_worker {
+            switch();
             workers::enter(self);
+        } else {
+            self.stop_thread(switch);
         }
         timer::disarm(self);
         self.note_running();
+    }
+
+    /// Stops an OS thread, which is known to others only while it waits.
+    pub(crate) fn stop_thread<R>(self: &Arc<Self>, stop: impl FnOnce() -> R) -> R {
+        registry::add_thread(self);
+        watchdog::stir();
+        let stopped = stop();
+        registry::remove_thread(self);
+        stopped
     }
 }
 
@@ -444,8 +453,10 @@ fn adopt() -> Arc<Task> {
         name: std::thread::current().name().map(Into::into),
         parent: 0,
         site: Location::caller(),
+        ancestors: None,
         stack_bytes: 0,
         on_worker,
+        tid: if on_worker { 0 } else { procfs::own_tid() },
         seat: if on_worker {
             Seat::default()
         } else {

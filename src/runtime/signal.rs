@@ -8,9 +8,10 @@ use signal_hook::iterator::{Handle as SignalHandle, Signals as SignalIterator};
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
+use crate::runtime::dump;
 use crate::runtime::park::{WaitList, wait_for};
 use crate::runtime::reason::Wait;
-use crate::runtime::registry;
+use crate::runtime::threads::OwnThread;
 use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::util::lock;
 
@@ -132,8 +133,9 @@ struct Watch {
     dump: std::sync::atomic::AtomicBool,
 }
 
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
 fn watch() -> Result<&'static Watch> {
-    static WATCH: OnceLock<Watch> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     let _starting = lock(&STARTING);
     if let Some(watch) = WATCH.get() {
@@ -148,6 +150,8 @@ fn watch() -> Result<&'static Watch> {
     std::thread::Builder::new()
         .name("greenloop-signal".into())
         .spawn(move || {
+            let thread = OwnThread::enlist();
+            thread.set_idle(true);
             for signal in signals.forever() {
                 watch.deliver(signal);
             }
@@ -180,11 +184,17 @@ impl Watch {
             return;
         }
         if signal == SIGQUIT && self.dump.load(std::sync::atomic::Ordering::Relaxed) {
-            registry::dump_to_stderr();
+            dump::dump_to_stderr();
         } else if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
             log::error!("signal {signal}: {error}");
         }
     }
+}
+
+/// Tells whether somebody watches a signal.
+pub(crate) fn is_any_watched() -> bool {
+    let inboxes = WATCH.get().map(|watch| lock(&watch.inboxes));
+    inboxes.is_some_and(|inboxes| inboxes.iter().any(|inbox| inbox.strong_count() > 0))
 }
 
 /// Has SIGQUIT write all greenlets to standard error.

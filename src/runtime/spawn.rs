@@ -31,10 +31,10 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::config::{self, Config};
 use crate::runtime::context::Context;
-use crate::runtime::greenlet::{Greenlet, Outcome, Packet, panic_message};
+use crate::runtime::greenlet::{Exit, Greenlet, Handle, Outcome, Packet, panic_message};
 use crate::runtime::park::{Seat, current, set_current, with_local};
 use crate::runtime::task::{Birth, Task};
-use crate::runtime::{registry, relay, sleep, timer, workers};
+use crate::runtime::{hooks, registry, relay, sleep, timer, workers};
 use crate::util::discard;
 
 /// A greenlet could not be started.
@@ -169,6 +169,8 @@ where
 pub struct Builder {
     name: Option<Box<str>>,
     stack_bytes: Option<usize>,
+    /// Whether a panic is certain to be told to somebody without a `join`.
+    panic_is_told: bool,
 }
 
 impl Builder {
@@ -218,7 +220,7 @@ impl Builder {
         self.start(None, f)
     }
 
-    /// Starts a body that borrows, for `scope`.
+    /// Starts a body that borrows, for `scope`, which looks after its panic.
     ///
     /// # Safety
     /// - What `'a` borrows must stay valid until the greenlet has ended: the caller has to
@@ -230,7 +232,7 @@ impl Builder {
         reason = "a lifetime is erased; the condition stands above"
     )]
     pub(crate) unsafe fn spawn_borrowed<'a>(
-        self,
+        mut self,
         body: Box<dyn FnOnce() + Send + 'a>,
     ) -> Result<Greenlet<()>, SpawnError> {
         type Body<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -238,6 +240,7 @@ impl Builder {
         // before the greenlet's end is told to anyone (`live`), and the caller waits for
         // that end while `'a` is valid.
         let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
+        self.panic_is_told = true;
         self.start(None, body)
     }
 
@@ -255,24 +258,33 @@ impl Builder {
             name: self.name,
             parent: spawner.id,
             site: Location::caller(),
+            ancestors: Some(spawner.link()),
             stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
             on_worker: true,
+            tid: 0,
             seat: Seat::default(),
             ticks: spawner.ticks(),
         });
+        if self.panic_is_told {
+            task.completion.note_seen();
+        }
         let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
         registry::add(&task);
+        if hooks::SPAWN.are_any() {
+            hooks::SPAWN.run(&Handle::new(task.clone()));
+        }
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                let body = || packet.fill(run(&task, delay, f));
+                let body = || packet.fill(&task, run(&task, delay, f));
                 live(&task, context, admitted, body);
             }
         };
         match launch(stack_bytes, None, body) {
             Ok(()) => Ok(Greenlet::new(task, packet)),
             Err(error) => {
+                tell_exit(&task, &Exit::Killed);
                 registry::remove(&task);
                 Err(SpawnError(error))
             }
@@ -295,12 +307,19 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
 
     let outcome = body();
     discard_belongings();
+    tell_exit(task, &outcome);
     registry::remove(task);
     task.completion.complete(task, outcome, admitted);
     timer::forget(task);
     // Before the seat is given up, which may go on on another worker.
     workers::leave();
     task.seat.vacate();
+}
+
+fn tell_exit(task: &Arc<Task>, exit: &Exit) {
+    if hooks::EXIT.are_any() {
+        hooks::EXIT.run(&(Handle::new(task.clone()), exit.clone()));
+    }
 }
 
 /// Drops what the greenlet alone owns, while it can still run user code: after its end the

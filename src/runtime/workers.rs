@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::runtime::task::Task;
+use crate::runtime::{procfs, watchdog};
 
 /// More than any machine has cores; a worker past it has no record and is taken for an
 /// OS thread, which only costs speed.
@@ -27,18 +28,29 @@ thread_local! {
 struct Worker {
     /// The greenlet that runs there, null between two.
     running: AtomicPtr<Task>,
+    /// Its number, 0 between two: for other threads, which must not follow the pointer.
+    running_id: AtomicU64,
     /// How often a greenlet started or went on there.
     turns: AtomicU64,
     /// The bell (see `relay`) that was last answered there.
     bell: AtomicUsize,
+    /// The OS thread's number, 0 as long as the record is nobody's.
+    tid: AtomicU32,
 }
 
 impl Worker {
+    fn clear(&self) {
+        self.running.store(std::ptr::null_mut(), Ordering::Release);
+        self.running_id.store(0, Ordering::Release);
+    }
+
     const fn new() -> Self {
         Self {
             running: AtomicPtr::new(std::ptr::null_mut()),
+            running_id: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             bell: AtomicUsize::new(usize::MAX),
+            tid: AtomicU32::new(0),
         }
     }
 }
@@ -77,7 +89,8 @@ fn index() -> usize {
 fn enroll() -> usize {
     if INDEX.get() == usize::MAX {
         let index = KNOWN.fetch_add(1, Ordering::Relaxed);
-        if index < WORKERS_MAX {
+        if let Some(worker) = WORKERS.get(index) {
+            worker.tid.store(procfs::own_tid(), Ordering::Release);
             INDEX.set(index);
         }
     }
@@ -94,25 +107,49 @@ pub(crate) fn is_worker() -> bool {
 /// Nobody tells when a coroutine that is not ours ends, so that one is not remembered.
 pub(crate) fn enter(task: &Arc<Task>) {
     if let Some(worker) = WORKERS.get(enroll()) {
-        let running = if task.is_greenlet() {
-            Arc::as_ptr(task).cast_mut()
+        if task.is_greenlet() {
+            let running = Arc::as_ptr(task).cast_mut();
+            worker.running.store(running, Ordering::Release);
+            worker.running_id.store(task.id, Ordering::Release);
         } else {
-            std::ptr::null_mut()
-        };
-        worker.running.store(running, Ordering::Release);
+            worker.clear();
+        }
         // Only this thread writes it.
         let turns = worker.turns.load(Ordering::Relaxed);
         worker.turns.store(turns + 1, Ordering::Release);
+        watchdog::stir();
     }
 }
 
 /// Notes that nobody runs on this worker until the next [`enter`].
 pub(crate) fn leave() {
     if let Some(worker) = WORKERS.get(index()) {
-        worker
-            .running
-            .store(std::ptr::null_mut(), Ordering::Release);
+        worker.clear();
     }
+}
+
+/// What runs on a worker at one moment, as seen from another thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sight {
+    pub(crate) tid: u32,
+    /// The greenlet's number, 0 if none runs.
+    pub(crate) running: u64,
+    pub(crate) turns: u64,
+}
+
+/// A look at each worker that has run anything.
+pub(crate) fn look() -> impl Iterator<Item = Sight> {
+    let known = KNOWN.load(Ordering::Relaxed).min(WORKERS_MAX);
+    WORKERS[..known].iter().map(|worker| Sight {
+        tid: worker.tid.load(Ordering::Acquire),
+        running: worker.running_id.load(Ordering::Acquire),
+        turns: worker.turns.load(Ordering::Acquire),
+    })
+}
+
+/// Tells whether the OS thread of that number is a worker.
+pub(crate) fn is_worker_tid(tid: u32) -> bool {
+    look().any(|sight| sight.tid == tid)
 }
 
 /// The present moment of this worker.

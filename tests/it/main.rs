@@ -11,6 +11,7 @@
 mod support;
 
 mod fair;
+mod gevent;
 
 #[cfg(feature = "fetch")]
 mod fetch;

@@ -1,0 +1,294 @@
+//! Where a stuck worker is: its own stack, walked by itself in a signal handler.
+//!
+//! Nobody can walk the stack of a thread that runs: it changes under one's hands. So the
+//! watchdog sends the worker a signal, the handler walks the stack it interrupted and
+//! leaves addresses in a static buffer, and the watchdog turns them into names on its own
+//! thread, where it may allocate and read files.
+//!
+//! # Why the handler may do what it does
+//!
+//! - **What it calls.** It loads and stores atomics, asks for the thread's number (a bare
+//!   system call) and calls `_Unwind_Backtrace`. That allocates nothing, and since libgcc
+//!   12 on glibc 2.35 finds its tables without a lock (`_dl_find_object`). Before those the
+//!   lock it takes is the loader's, which is recursive, so a thread interrupted inside the
+//!   loader gets through; [`install`] asks for glibc 2.35 all the same. The unwinder's lazy
+//!   set-up is done by a walk in `install`, outside of any handler.
+//! - **What it interrupts.** Any instruction, which is why unwind tables have to be exact at
+//!   every one. rustc and gcc emit such tables on x86-64 and AArch64; hand-written assembly
+//!   may have none, and there the walk ends early. It also ends at the greenlet's own first
+//!   frames: below them lie the engine's, whose switch is such assembly.
+//! - **Which stack it runs on.** The greenlet's. The alternate stack that std gives a thread
+//!   is 8 KiB on most machines, too small for a walk beside the registers that the kernel
+//!   saves there. A greenlet's stack is large enough unless it is nearly full, and so the
+//!   watchdog asks only if the pages of its last 32 KiB were never touched
+//!   ([`STACK_BYTES_FREE_MIN`]); the handler looks again, for 24 KiB. In between, the
+//!   greenlet could go some 20 KiB deeper than it ever was, just now, after it has not
+//!   switched for a tenth of a second; then it meets its guard page, some 10 KiB before it
+//!   would have done so by itself.
+//! - **That it cannot switch.** Nothing it calls is ours or the engine's, so it returns on the
+//!   thread and the stack on which it began, and the worker's records stay true.
+//! - **That it is meant.** It does something only if the watchdog has asked this very thread
+//!   (`REQUEST`), and only once a request; a SIGURG of anybody else passes without effect.
+//!
+//! # What the signal does to the interrupted code
+//!
+//! SIGURG (as the Go runtime uses it) is ignored by default, debuggers let it pass, and
+//! programs that use it for out-of-band data expect it at odd times. If the program has a
+//! handler for it, ours is not installed. `SA_RESTART` lets system calls go on that were
+//! interrupted; poll, epoll_wait and nanosleep fail with EINTR all the same, as after any
+//! signal. std's own calls retry; ours do (`io`); the engine's epoll loop logs such an error
+//! and goes on, and is not reached here unless the greenlet stopped just now.
+
+#![expect(unsafe_code, reason = "signal handlers have no safe form")]
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{mem, ptr};
+
+use crate::runtime::{procfs, workers};
+
+/// What must never have been touched of a stack for a walk on it.
+pub(crate) const STACK_BYTES_FREE_MIN: usize = 32 * 1024;
+/// What must be left below the handler: the walk takes some 6 KiB in a debug build.
+const WALK_BYTES_MIN: usize = 16 * 1024;
+/// The innermost frames of a deep recursion say enough.
+const FRAMES_MAX: usize = 64;
+/// A thread that runs answers in microseconds; one that the kernel does not let go (in a
+/// wait that cannot be interrupted) never does.
+const ANSWER_MAX: Duration = Duration::from_millis(50);
+
+const SIGNAL: c_int = libc::SIGURG;
+
+/// What the watchdog asks for and the handler answers.
+struct Request {
+    state: AtomicU8,
+    tid: AtomicU32,
+    /// The bounds of the stack.
+    low: AtomicUsize,
+    top: AtomicUsize,
+    /// Where the thread was interrupted, 0 where that is not known.
+    at: AtomicUsize,
+    count: AtomicUsize,
+    frames: [AtomicUsize; FRAMES_MAX],
+}
+
+const IDLE: u8 = 0;
+const ASKED: u8 = 1;
+/// The handler is at it.
+const TAKEN: u8 = 2;
+const ANSWERED: u8 = 3;
+
+static REQUEST: Request = Request {
+    state: AtomicU8::new(IDLE),
+    tid: AtomicU32::new(0),
+    low: AtomicUsize::new(0),
+    top: AtomicUsize::new(0),
+    at: AtomicUsize::new(0),
+    count: AtomicUsize::new(0),
+    frames: [const { AtomicUsize::new(0) }; FRAMES_MAX],
+};
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Prepares for walks, where that is safe: see the module.
+pub(crate) fn install() {
+    if !is_supported() {
+        return;
+    }
+    // SAFETY: all zeroes is a valid sigaction: SIG_DFL, no flags, an empty mask.
+    let mut found: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null new action only queries; `found` is valid for writing.
+    let queried = unsafe { libc::sigaction(SIGNAL, ptr::null(), &raw mut found) };
+    if queried != 0 || !matches!(found.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+        return;
+    }
+    // The unwinder's lazy set-up; nobody else walks yet, as there is one watchdog.
+    let mut frames = 0;
+    backtrace::trace(|_| {
+        frames += 1;
+        frames < 4
+    });
+    // SAFETY: as above.
+    let mut ours: libc::sigaction = unsafe { mem::zeroed() };
+    ours.sa_sigaction = on_signal as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: `on_signal` has the signature that SA_SIGINFO asks for and is signal-safe, as
+    // the module's text says.
+    let result = unsafe { libc::sigaction(SIGNAL, &raw const ours, ptr::null_mut()) };
+    INSTALLED.store(result == 0, Ordering::Release);
+}
+
+/// Where the worker `tid` is inside the greenlet whose stack lies from `low` to `top`,
+/// innermost call first, a frame a line.
+///
+/// Called by the watchdog alone. `None` if the worker went on to something else, or if it
+/// cannot be found out.
+pub(crate) fn of_worker(tid: u32, low: usize, top: usize) -> Option<String> {
+    if !INSTALLED.load(Ordering::Acquire) || !workers::is_worker_tid(tid) {
+        return None;
+    }
+    REQUEST.tid.store(tid, Ordering::Relaxed);
+    REQUEST.low.store(low, Ordering::Relaxed);
+    REQUEST.top.store(top, Ordering::Relaxed);
+    REQUEST.count.store(0, Ordering::Relaxed);
+    REQUEST
+        .state
+        .compare_exchange(IDLE, ASKED, Ordering::AcqRel, Ordering::Relaxed)
+        .ok()?;
+    // SAFETY: tgkill takes three numbers. The thread is one of this process: a worker,
+    // which lives as long as the process.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, SIGNAL) };
+    let answered = sent == 0 && wait_for_answer();
+    let count = REQUEST.count.load(Ordering::Relaxed);
+    let frames: Vec<_> = REQUEST.frames[..count.min(FRAMES_MAX)]
+        .iter()
+        .map(|frame| frame.load(Ordering::Relaxed))
+        .collect();
+    if answered {
+        REQUEST.state.store(IDLE, Ordering::Release);
+    }
+    let at = REQUEST.at.load(Ordering::Relaxed);
+    (answered && !frames.is_empty()).then(|| symbolize(&frames, at))
+}
+
+/// Waits for the handler; false if it did not come, and then it will not any more.
+#[expect(clippy::disallowed_methods, reason = "the watchdog is an OS thread")]
+fn wait_for_answer() -> bool {
+    let start = Instant::now();
+    while REQUEST.state.load(Ordering::Acquire) != ANSWERED {
+        let is_late = start.elapsed() > ANSWER_MAX;
+        // Taken back, unless the handler is at it: that ends, and if the system gives it no
+        // core for long, the request stays as it is and no other one is made.
+        let cas = |from, to| {
+            let state = &REQUEST.state;
+            state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+        };
+        if is_late && cas(ASKED, IDLE).is_ok() {
+            return false;
+        }
+        if start.elapsed() > 20 * ANSWER_MAX {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// The handler: async-signal-safe throughout.
+///
+/// It keeps `errno`, which system calls in it may change.
+extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+    let request = &REQUEST;
+    // SAFETY: it has no condition and returns a valid pointer.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above; the thread's own.
+    let before = unsafe { *errno };
+    if request.state.load(Ordering::Acquire) != ASKED
+        || request.tid.load(Ordering::Relaxed) != procfs::own_tid()
+    {
+        return;
+    }
+    let taken = request
+        .state
+        .compare_exchange(ASKED, TAKEN, Ordering::AcqRel, Ordering::Relaxed);
+    if taken.is_err() {
+        return;
+    }
+    let here = ptr::from_ref(&taken).addr();
+    let low = request.low.load(Ordering::Relaxed) + WALK_BYTES_MIN;
+    let top = request.top.load(Ordering::Relaxed);
+    if (low..top).contains(&here) {
+        request.at.store(interrupted_at(context), Ordering::Relaxed);
+        walk(request, top);
+    }
+    // SAFETY: as above; the handler runs on one thread from its beginning to its end.
+    unsafe { *errno = before };
+    request.state.store(ANSWERED, Ordering::Release);
+}
+
+/// Notes the frames between here and the greenlet's first ones.
+fn walk(request: &Request, top: usize) {
+    let mut count = 0;
+    // SAFETY: `unsynchronized` asks that nobody else walks or resolves with this crate at
+    // the same time. That is about its cache of symbols and its lock, neither of which a
+    // walk touches: it is a call of `_Unwind_Backtrace`, which may run on many threads.
+    unsafe {
+        backtrace::trace_unsynchronized(|frame| {
+            let Some(place) = request.frames.get(count) else {
+                return false;
+            };
+            place.store(frame.ip().addr(), Ordering::Relaxed);
+            count += 1;
+            frame.sp().addr() < top
+        });
+    }
+    request.count.store(count, Ordering::Relaxed);
+}
+
+/// The interrupted instruction.
+fn interrupted_at(context: *mut c_void) -> usize {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid context.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    let at = context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64;
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    let at = context.uc_mcontext.pc;
+    #[cfg(not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )))]
+    let at = {
+        let _ = context;
+        0_u64
+    };
+    usize::try_from(at).unwrap_or(0)
+}
+
+/// Names for addresses.
+fn symbolize(frames: &[usize], at: usize) -> String {
+    use std::fmt::Write as _;
+    // Before it come the handler's own.
+    let begin = frames.iter().position(|frame| *frame == at).unwrap_or(0);
+    let mut out = String::new();
+    for (number, frame) in frames[begin..].iter().enumerate() {
+        // A return address stands behind its call, which may be another function's end.
+        let address = if number == 0 { *frame } else { frame - 1 };
+        let mut is_named = false;
+        backtrace::resolve(ptr::without_provenance_mut(address), |symbol| {
+            is_named = true;
+            let name = symbol.name().map(|name| format!("{name:#}"));
+            let _ = writeln!(out, "{number:4}: {}", name.unwrap_or_default());
+            if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
+                let _ = writeln!(out, "             at {}:{line}", file.display());
+            }
+        });
+        if !is_named {
+            let _ = writeln!(out, "{number:4}: {frame:#x}");
+        }
+    }
+    out
+}
+
+/// Tells whether this is glibc from 2.35 on, on a processor whose tables are exact.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+fn is_supported() -> bool {
+    // SAFETY: it has no condition and returns a static string.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let mut parts = version.to_str().unwrap_or("").split('.').map(str::parse);
+    let version = (parts.next(), parts.next());
+    matches!(version, (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (2_u32, 35_u32))
+}
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+fn is_supported() -> bool {
+    false
+}
