@@ -33,18 +33,25 @@ pub(crate) struct Link {
 impl Link {
     /// The link that stands for `task` in the chains of those it starts.
     pub(crate) fn of(task: &Task, parent: Option<&Arc<Self>>) -> Arc<Self> {
-        let parent = match parent {
-            Some(parent) if parent.len >= LINKS_MAX => parent.copy(LINKS_KEPT - 1),
-            parent => parent.cloned(),
-        };
-        Arc::new(Self {
+        let own = Self {
             id: task.id,
             name: task.name.clone(),
             site: task.site,
             is_greenlet: task.is_greenlet(),
-            len: 1 + parent.as_ref().map_or(0, |parent| parent.len),
-            parent,
-        })
+            len: 1,
+            parent: None,
+        };
+        own.below(parent)
+    }
+
+    /// Puts it at the end of a chain, which is cut if it is long.
+    fn below(mut self, parent: Option<&Arc<Self>>) -> Arc<Self> {
+        self.parent = match parent {
+            Some(parent) if parent.len >= LINKS_MAX => parent.copy(LINKS_KEPT - 1),
+            parent => parent.cloned(),
+        };
+        self.len = 1 + self.parent.as_ref().map_or(0, |parent| parent.len);
+        Arc::new(self)
     }
 
     /// The nearest `count` of the chain, as a chain of its own.
@@ -157,26 +164,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn link(id: u64, parent: Option<Arc<Link>>) -> Arc<Link> {
-        let parent = match parent {
-            Some(parent) if parent.len >= LINKS_MAX => parent.copy(LINKS_KEPT - 1),
-            parent => parent,
-        };
-        Arc::new(Link {
+    fn link(id: u64, parent: Option<&Arc<Link>>) -> Arc<Link> {
+        let own = Link {
             id,
             name: None,
             site: Location::caller(),
             is_greenlet: true,
-            len: 1 + parent.as_ref().map_or(0, |parent| parent.len),
-            parent,
-        })
+            len: 1,
+            parent: None,
+        };
+        own.below(parent)
     }
 
     #[test]
     fn chains_are_cut_and_keep_the_nearest() {
         let mut last = None;
         for id in 1..=1000 {
-            let next = link(id, last);
+            let next = link(id, last.as_ref());
             let ids: Vec<_> = next.iter().map(|link| link.id).collect();
             assert!(ids.len() <= LINKS_MAX, "{ids:?}");
             assert_eq!(ids.len(), next.len);
