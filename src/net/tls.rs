@@ -418,4 +418,25 @@ mod tests {
         let error = tls.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
+
+    #[test]
+    fn a_wait_shows_the_callers_line() {
+        let ((_, acceptor), (_client, stream)) = (configs(), pair());
+        let line = line!() + 1;
+        let accept = crate::spawn(move || acceptor.accept(stream, Deadline::NEVER).map(drop));
+        let site = loop {
+            let all = crate::greenlets();
+            let own = all.into_iter().find(|one| one.id == accept.id());
+            if let Some(site) = own.and_then(|one| one.waits_at) {
+                break site;
+            }
+            std::thread::yield_now();
+        };
+        assert!(
+            site.starts_with(&format!("src/net/tls.rs:{line}:")),
+            "{site}"
+        );
+        accept.kill();
+        assert!(accept.join().unwrap_err().is_killed());
+    }
 }

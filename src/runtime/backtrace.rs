@@ -164,7 +164,7 @@ fn ask(tid: u32, low: usize, top: usize) -> Option<(Vec<usize>, usize)> {
     REQUEST.state.store(ASKED, Ordering::Release);
     // SAFETY: tgkill takes three numbers. The thread is one of this process: a worker,
     // which lives as long as the process.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, SIGNAL) };
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), tid, SIGNAL) };
     if sent != 0 || !wait_for_answer() {
         let _ = change(ASKED, IDLE);
         return None;
@@ -335,8 +335,10 @@ fn symbolize(frames: &[usize], at: usize) -> String {
 /// Tells whether this is glibc from 2.35 on, on the processor that [`rescue`] knows.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 fn is_supported() -> bool {
-    // SAFETY: it has no condition and returns a static string.
-    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    // SAFETY: it has no condition.
+    let version = unsafe { libc::gnu_get_libc_version() };
+    // SAFETY: what it returned is a static string with its end.
+    let version = unsafe { std::ffi::CStr::from_ptr(version) };
     let mut parts = version.to_str().unwrap_or("").split('.').map(str::parse);
     let version = (parts.next(), parts.next());
     matches!(version, (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (2_u32, 35_u32))

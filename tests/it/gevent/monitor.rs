@@ -154,7 +154,36 @@ fn test_blocking_no_events() {
     drop(guard);
 }
 
-/// The CPU time the watchdog's thread has used, and how often it went to sleep.
+// A worker whose process is stopped does not block.
+#[test]
+fn a_stopped_process_has_no_stalls() {
+    in_children!([2], Config::new().max_blocking(1000 * MS));
+    let (tell, told) = mpsc::channel();
+    let _guard = hooks::on_blocked(move |blocked| tell.send(blocked.to_string()).unwrap());
+    let pid = std::process::id();
+    let script = format!("sleep 0.2; kill -STOP {pid}; sleep 2.5; kill -CONT {pid}");
+    let mut shell = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = ended.clone();
+    let greenlet = spawn(move || {
+        while !seen.load(Ordering::Relaxed) {
+            // Most of the time in a call that blocks the worker, as when it is stopped.
+            std::thread::sleep(50 * MS);
+            greenloop::yield_now().unwrap();
+        }
+    });
+    assert!(shell.wait().unwrap().success());
+    assert!(start.elapsed() > 2500 * MS, "it was stopped");
+    ended.store(true, Ordering::Relaxed);
+    greenlet.join().unwrap();
+    assert_eq!(told.try_recv().ok(), None);
+}
+
+/// How often the watchdog's thread went to sleep.
 fn watchdog_switches() -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     for task in tasks {
@@ -209,8 +238,6 @@ fn test_add_monitoring_function() {
     // One call may be on its way.
     while told.recv_timeout(SOON).is_ok() {}
 }
-
-// gevent: test_call_destroyed_hub and its kind are about hubs of threads, which are not here.
 
 // gevent: TestPeriodicMonitoringThread.test_max_memory_usage; A84
 #[test]
