@@ -37,7 +37,7 @@ use crate::runtime::park::current;
 use crate::runtime::reason::Wait;
 use crate::runtime::task::Task;
 use crate::runtime::workers::{self, Moment};
-use crate::runtime::{relay, spawn};
+use crate::runtime::{registry, relay, spawn};
 use crate::util::lock;
 
 /// Where a task is woken while it waits on a descriptor.
@@ -271,7 +271,9 @@ impl<T: Descriptor> Source<T> {
             PollFd::new(self.get_ref(), flags),
             PollFd::new(event, PollFlags::IN),
         ];
-        let polled = task.stop_thread(|| poll(&mut watched, left.as_ref()));
+        task.show_thread();
+        let polled = poll(&mut watched, left.as_ref());
+        registry::remove_thread(task);
         task.note_running();
         if watched[1].revents().contains(PollFlags::IN) {
             // Answered; the caller looks at what it may have been about.

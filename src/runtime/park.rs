@@ -184,22 +184,24 @@ impl Task {
         timer::arm(self, until);
         if self.on_worker {
             workers::leave();
-            switch();
+        } else {
+            self.show_thread();
+        }
+        switch();
+        if self.on_worker {
             workers::enter(self);
         } else {
-            self.stop_thread(switch);
+            registry::remove_thread(self);
         }
         timer::disarm(self);
         self.note_running();
     }
 
-    /// Stops an OS thread, which is known to others only while it waits.
-    pub(crate) fn stop_thread<R>(self: &Arc<Self>, stop: impl FnOnce() -> R) -> R {
+    /// Makes an OS thread known to others, until `registry::remove_thread`: while it waits.
+    #[cold]
+    pub(crate) fn show_thread(self: &Arc<Self>) {
         registry::add_thread(self);
         watchdog::stir();
-        let stopped = stop();
-        registry::remove_thread(self);
-        stopped
     }
 }
 

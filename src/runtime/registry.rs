@@ -29,6 +29,7 @@ pub(crate) fn add_thread(task: &Arc<Task>) {
     put(&THREADS, task);
 }
 
+#[cold]
 pub(crate) fn remove_thread(task: &Task) {
     take(&THREADS, task);
 }

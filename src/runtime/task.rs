@@ -152,7 +152,7 @@ impl Task {
             return Some(Error::new(ErrorKind::Unwinding));
         }
         if self.hooked.load(Ordering::Relaxed) {
-            return Some(Error::message("a hook must not wait"));
+            return Some(waiting_in_hook());
         }
         if self.is_killed() {
             self.kill_seen.store(true, Ordering::Relaxed);
@@ -336,6 +336,13 @@ impl Task {
     pub(crate) fn title(&self) -> String {
         lineage::title(self.id, self.name.as_deref())
     }
+}
+
+// Apart, so that the check that every wait begins with stays small.
+#[cold]
+#[inline(never)]
+fn waiting_in_hook() -> Error {
+    Error::message("a hook must not wait")
 }
 
 /// Operations a greenlet may do in a row before its worker looks at new events.

@@ -26,9 +26,10 @@ thread_local! {
 
 #[repr(align(64))]
 struct Worker {
-    /// The greenlet that runs there, null between two.
+    /// The greenlet that runs there, or ran last.
     running: AtomicPtr<Task>,
-    /// Its number, 0 between two: for other threads, which must not follow the pointer.
+    /// Its number, 0 between two: all that other threads may use, which must not follow
+    /// the pointer.
     running_id: AtomicU64,
     /// How often a greenlet started or went on there.
     turns: AtomicU64,
@@ -40,7 +41,6 @@ struct Worker {
 
 impl Worker {
     fn clear(&self) {
-        self.running.store(std::ptr::null_mut(), Ordering::Release);
         self.running_id.store(0, Ordering::Release);
     }
 
@@ -87,12 +87,19 @@ fn index() -> usize {
 /// The calling thread's index; it becomes known as a worker if it was not yet.
 #[inline(never)]
 fn enroll() -> usize {
-    if INDEX.get() == usize::MAX {
-        let index = KNOWN.fetch_add(1, Ordering::Relaxed);
-        if let Some(worker) = WORKERS.get(index) {
-            worker.tid.store(procfs::own_tid(), Ordering::Release);
-            INDEX.set(index);
-        }
+    match INDEX.get() {
+        usize::MAX => enroll_anew(),
+        index => index,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enroll_anew() -> usize {
+    let index = KNOWN.fetch_add(1, Ordering::Relaxed);
+    if let Some(worker) = WORKERS.get(index) {
+        worker.tid.store(procfs::own_tid(), Ordering::Release);
+        INDEX.set(index);
     }
     INDEX.get()
 }
@@ -163,9 +170,12 @@ pub(crate) fn moment() -> Moment {
 
 /// The greenlet that runs on this thread, for the signal handler; null if none does.
 pub(crate) fn running_here() -> *const Task {
-    WORKERS.get(index()).map_or(std::ptr::null(), |w| {
-        w.running.load(Ordering::Acquire).cast_const()
-    })
+    match WORKERS.get(index()) {
+        Some(w) if w.running_id.load(Ordering::Acquire) != 0 => {
+            w.running.load(Ordering::Acquire).cast_const()
+        }
+        _ => std::ptr::null(),
+    }
 }
 
 /// The bell that was last answered on this worker, `usize::MAX` if none was.
