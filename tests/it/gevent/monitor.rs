@@ -105,7 +105,8 @@ fn test_blocking_this_thread() {
                 backtrace.contains("test_blocking_this_thread"),
                 "{backtrace}"
             );
-            assert!(backtrace.contains("monitor.rs:"), "{backtrace}");
+            // A loop of one instruction may have no line of its own.
+            assert!(spins || backtrace.contains("monitor.rs:"), "{backtrace}");
             assert!(!backtrace.contains("on_signal"), "{backtrace}");
         }
     }
