@@ -54,6 +54,7 @@ const ENGINE_FILES: &[&str] = &[
 ];
 
 const UNSAFE_FILES: &[&str] = &[
+    "src/runtime/backtrace.rs",
     "src/runtime/overflow.rs",
     "src/runtime/spawn.rs",
     "src/switch/overflow.rs",

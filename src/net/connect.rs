@@ -26,6 +26,7 @@ use crate::runtime::spawn::Builder;
 use crate::util::lock;
 
 /// See [`TcpStream::connect`].
+#[track_caller]
 pub(super) fn connect(address: &Address, limit: Deadline) -> Result<TcpStream> {
     let context = |error: Error| error.context(format!("connecting to {address}"));
     if let Some(numeric) = address.numeric() {
@@ -56,6 +57,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Makes one connection.
+#[track_caller]
 fn connect_one(addr: SocketAddr, limit: Deadline) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -93,6 +95,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 /// Tries all addresses; the first connection wins.
+#[track_caller]
 fn race(addresses: &[SocketAddr], limit: Deadline) -> Result<TcpStream> {
     let results = Arc::new(Results::default());
     let mut attempts = Attempts(Vec::new());
@@ -167,6 +170,7 @@ impl Results {
         }
     }
 
+    #[track_caller]
     fn wait(&self, limit: Deadline) -> Result<(SocketAddr, io::Result<TcpStream>)> {
         loop {
             let parker = Parker::new();

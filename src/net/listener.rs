@@ -208,6 +208,7 @@ impl TcpListener {
     /// a [`Timeout`](crate::Timeout) passed.
     ///
     /// gevent: `socket.accept()`.
+    #[track_caller]
     pub fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_deadline(Deadline::NEVER)
     }
@@ -219,6 +220,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`TcpListener::accept`]; timeout also when `limit` passed.
+    #[track_caller]
     pub fn accept_timeout(&mut self, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_deadline(Deadline::after(limit))
     }
@@ -230,6 +232,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`TcpListener::accept`]; timeout also when `limit` passed.
+    #[track_caller]
     pub fn accept_deadline(&mut self, limit: Deadline) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) =
             self.source
@@ -270,6 +273,7 @@ impl TcpListener {
     }
 
     /// Waits for a connection without taking it.
+    #[track_caller]
     pub(crate) fn wait_ready(&mut self) -> io::Result<()> {
         self.source
             .read_with(Wait::Accept, Deadline::NEVER, |listener| {

@@ -32,6 +32,7 @@ use crate::runtime::reason::Wait;
 /// ```
 ///
 /// gevent: `gevent.socket.getaddrinfo`, whose threads it shares with the user's jobs.
+#[track_caller]
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     resolve_deadline(host, port, Deadline::NEVER)
 }
@@ -43,6 +44,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
 ///
 /// # Errors
 /// As [`resolve`]; timeout also when `limit` passed.
+#[track_caller]
 pub fn resolve_deadline(host: &str, port: u16, limit: Deadline) -> Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -64,6 +66,7 @@ pub fn resolve_deadline(host: &str, port: u16, limit: Deadline) -> Result<Vec<So
 }
 
 /// The addresses that `address` stands for when connecting: "all" means this machine.
+#[track_caller]
 pub(crate) fn resolve_address(address: &Address, limit: Deadline) -> Result<Vec<SocketAddr>> {
     match &address.host {
         Host::Numeric(ip) => Ok(vec![SocketAddr::new(*ip, address.port)]),

@@ -21,6 +21,7 @@ impl ReadHalf {
     ///
     /// # Errors
     /// As there.
+    #[track_caller]
     pub fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         self.0.read_deadline(buf, limit)
     }
@@ -36,6 +37,7 @@ impl WriteHalf {
     ///
     /// # Errors
     /// As there.
+    #[track_caller]
     pub fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         self.0.write_deadline(buf, limit)
     }
@@ -44,6 +46,7 @@ impl WriteHalf {
     ///
     /// # Errors
     /// As there.
+    #[track_caller]
     pub fn write_all_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<()> {
         self.0.write_all_deadline(buf, limit)
     }
@@ -70,24 +73,29 @@ impl Drop for WriteHalf {
 }
 
 impl Read for ReadHalf {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
     }
 
+    #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.0.read_vectored(bufs)
     }
 }
 
 impl Write for WriteHalf {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.write(buf)
     }
 
+    #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.write_vectored(bufs)
     }
 
+    #[track_caller]
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         self.0.write_all(buf)
     }

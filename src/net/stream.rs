@@ -23,6 +23,7 @@ pub trait Stream: Read + Write + Send {
     /// # Errors
     /// `TimedOut` when `limit` passed; what the system reports. Whether a kill or which
     /// timeout it was, [`Error::from`](crate::Error) of it knows.
+    #[track_caller]
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize>;
 
     /// Writes as much of `buf` as there is room for, waiting until `limit` for some.
@@ -32,6 +33,7 @@ pub trait Stream: Read + Write + Send {
     ///
     /// # Errors
     /// As [`Stream::read_deadline`].
+    #[track_caller]
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize>;
 
     /// Writes all of `buf`, under one limit for the whole of it.
@@ -43,6 +45,7 @@ pub trait Stream: Read + Write + Send {
     /// As [`Stream::read_deadline`]; an unknown part of `buf` was sent.
     ///
     /// gevent: `socket.sendall` with a timeout.
+    #[track_caller]
     fn write_all_deadline(&mut self, mut buf: &[u8], limit: Deadline) -> io::Result<()> {
         while !buf.is_empty() {
             match self.write_deadline(buf, limit)? {
@@ -61,6 +64,7 @@ pub trait Stream: Read + Write + Send {
     /// # Errors
     /// As [`Stream::read_deadline`], with an unknown part of `buf` filled; `UnexpectedEof`
     /// when the peer ended before.
+    #[track_caller]
     fn read_exact_deadline(&mut self, mut buf: &mut [u8], limit: Deadline) -> io::Result<()> {
         while !buf.is_empty() {
             match self.read_deadline(buf, limit)? {

@@ -77,6 +77,7 @@ impl TcpStream {
     /// ```
     ///
     /// gevent: `gevent.socket.create_connection(address)`, which tries one after another.
+    #[track_caller]
     pub fn connect(address: impl ToString) -> Result<Self> {
         Self::connect_deadline(address, Deadline::NEVER)
     }
@@ -88,6 +89,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`TcpStream::connect`]; timeout also when `limit` passed.
+    #[track_caller]
     pub fn connect_timeout(address: impl ToString, limit: Duration) -> Result<Self> {
         Self::connect_deadline(address, Deadline::after(limit))
     }
@@ -99,6 +101,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`TcpStream::connect`]; timeout also when `limit` passed.
+    #[track_caller]
     pub fn connect_deadline(address: impl ToString, limit: Deadline) -> Result<Self> {
         let address: Address = address.to_string().parse()?;
         connect::connect(&address, limit)
@@ -184,6 +187,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`Stream::read_deadline`].
+    #[track_caller]
     pub fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let limit = Deadline::from(self.read_timeout);
         self.source.read_with(Wait::Read, limit, |s| s.peek(buf))
@@ -231,6 +235,7 @@ impl TcpStream {
     /// Reads into `buf`; `None` if `stop` is set and nothing can be read.
     ///
     /// Whoever sets `stop` nudges the greenlet that reads.
+    #[track_caller]
     pub(crate) fn read_or_stop(
         &mut self,
         buf: &mut [u8],
@@ -241,6 +246,7 @@ impl TcpStream {
     }
 
     /// Like [`TcpStream::read_or_stop`] without taking the bytes away.
+    #[track_caller]
     pub(crate) fn peek_or_stop(
         &mut self,
         buf: &mut [u8],
@@ -260,6 +266,7 @@ impl TcpStream {
 }
 
 impl Stream for TcpStream {
+    #[track_caller]
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         if buf.is_empty() {
             // The system would wait for a byte all the same.
@@ -269,6 +276,7 @@ impl Stream for TcpStream {
             .read_with(Wait::Read, limit, |mut s| s.read(buf))
     }
 
+    #[track_caller]
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         self.source
             .write_with(Wait::Write, limit, |mut s| s.write(buf))
@@ -288,10 +296,12 @@ impl Stream for TcpStream {
 }
 
 impl Read for TcpStream {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_deadline(buf, self.read_timeout.into())
     }
 
+    #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let limit = self.read_timeout.into();
         self.source
@@ -300,10 +310,12 @@ impl Read for TcpStream {
 }
 
 impl Write for TcpStream {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_deadline(buf, self.write_timeout.into())
     }
 
+    #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let limit = self.write_timeout.into();
         self.source
@@ -311,6 +323,7 @@ impl Write for TcpStream {
     }
 
     /// One limit for the whole, as gevent's `sendall`.
+    #[track_caller]
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         self.write_all_deadline(buf, self.write_timeout.into())
     }

@@ -19,7 +19,7 @@ use rustls::{
 use crate::error::{Error, Result};
 use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::park;
+use crate::runtime::park::{self, current};
 
 /// Makes the client's side of TLS connections.
 ///
@@ -79,6 +79,7 @@ impl TlsConnector {
     /// # Errors
     /// The name makes no sense, the certificate is not for it or not trusted, the peer
     /// speaks no TLS; timeout when `limit` passed; what the stream reports.
+    #[track_caller]
     pub fn connect<S: Stream>(
         &self,
         name: &str,
@@ -107,6 +108,7 @@ impl TlsAcceptor {
     /// # Errors
     /// The peer speaks no TLS or does not trust us; timeout when `limit` passed; what the
     /// stream reports.
+    #[track_caller]
     pub fn accept<S: Stream>(&self, stream: S, limit: Deadline) -> Result<ServerTls<S>> {
         let tls = boxed(|| ServerConnection::new(self.config.clone()))?;
         TlsStream::handshake(tls, stream, limit).map_err(|error| error.context("TLS"))
@@ -142,18 +144,23 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
+    #[track_caller]
     fn handshake(mut tls: Box<C>, mut stream: S, limit: Deadline) -> Result<Self> {
         let mut limited = Limited {
             stream: &mut stream,
             limit,
         };
-        while tls.is_handshaking() {
-            tls.complete_io(&mut limited)?;
-        }
-        // What the last step left to say, such as tickets.
-        while tls.wants_write() {
-            tls.write_tls(&mut limited)?;
-        }
+        // The calls come back to the stream through rustls.
+        current().waiting_here(|| {
+            while tls.is_handshaking() {
+                tls.complete_io(&mut limited)?;
+            }
+            // What the last step left to say, such as tickets.
+            while tls.wants_write() {
+                tls.write_tls(&mut limited)?;
+            }
+            io::Result::Ok(())
+        })?;
         Ok(Self {
             tls,
             stream,
@@ -174,6 +181,7 @@ where
     }
 
     /// Runs `call` on the connection over a stream with one limit.
+    #[track_caller]
     fn limited<R>(
         &mut self,
         limit: Deadline,
@@ -183,7 +191,7 @@ where
             stream: &mut self.stream,
             limit,
         };
-        call(&mut rustls::Stream::new(&mut *self.tls, &mut limited))
+        current().waiting_here(|| call(&mut rustls::Stream::new(&mut *self.tls, &mut limited)))
     }
 }
 
@@ -193,6 +201,7 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         if buf.is_empty() {
             // rustls would wait for a message all the same.
@@ -204,6 +213,7 @@ where
     /// Returns when what it took is encrypted and sent, not when it is in a buffer. If the
     /// wait for that is ended, what it took may still be sent by a later call: a write that
     /// fails is not to be repeated.
+    #[track_caller]
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         if buf.is_empty() {
             // With nothing to send, rustls would wait to read.
@@ -232,6 +242,7 @@ where
     }
 
     /// Ended writing says goodbye in TLS first, waiting at most the write timeout.
+    #[track_caller]
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
             self.has_ended = true;
@@ -249,6 +260,7 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_deadline(buf, self.read_timeout.into())
     }
@@ -260,15 +272,18 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
     D: SideData,
 {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_deadline(buf, self.write_timeout.into())
     }
 
     /// One limit for the whole, as gevent's `sendall`.
+    #[track_caller]
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         self.write_all_deadline(buf, self.write_timeout.into())
     }
 
+    #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
         let limit = self.write_timeout.into();
         self.limited(limit, |stream| stream.flush())
@@ -423,5 +438,26 @@ mod tests {
         drop(server);
         let error = tls.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_wait_shows_the_callers_line() {
+        let ((_, acceptor), (_client, stream)) = (configs(), pair());
+        let line = line!() + 1;
+        let accept = crate::spawn(move || acceptor.accept(stream, Deadline::NEVER).map(drop));
+        let site = loop {
+            let all = crate::greenlets();
+            let own = all.into_iter().find(|one| one.id == accept.id());
+            if let Some(site) = own.and_then(|one| one.waits_at) {
+                break site;
+            }
+            std::thread::yield_now();
+        };
+        assert!(
+            site.starts_with(&format!("src/net/tls.rs:{line}:")),
+            "{site}"
+        );
+        accept.kill();
+        assert!(accept.join().unwrap_err().is_killed());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::runtime::club::Clubs;
@@ -145,6 +146,8 @@ impl Handle {
 #[derive(Default)]
 pub(crate) struct Completion {
     pub(crate) state: Mutex<State>,
+    /// Whether somebody has been told of the panic, or certainly will be.
+    seen: AtomicBool,
 }
 
 /// See [`Completion`].
@@ -162,6 +165,11 @@ pub(crate) struct State {
 type Link = Box<dyn FnOnce(&Exit) + Send>;
 
 impl Completion {
+    /// Notes that a panic is no secret; false if it was none before.
+    pub(crate) fn note_seen(&self) -> bool {
+        !self.seen.swap(true, Ordering::Relaxed)
+    }
+
     /// Tells everybody; called once, by the greenlet itself.
     ///
     /// Room is made before anybody can know of the end: who joins the last greenlet that

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{overflow, panic, signal, spawn};
+use crate::runtime::{overflow, panic, signal, spawn, threads, timer, watchdog};
 use crate::util::lock;
 
 /// How the runtime is set up. It is started once for the whole process: by
@@ -30,6 +31,7 @@ pub struct Config {
     pool_capacity: usize,
     pin_workers: bool,
     dump_on_sigquit: bool,
+    watch: watchdog::Settings,
 }
 
 /// What [`Config::start`] settled.
@@ -62,6 +64,7 @@ impl Config {
             pool_capacity: POOL_CAPACITY_DEFAULT,
             pin_workers: false,
             dump_on_sigquit: true,
+            watch: watchdog::Settings::default(),
         }
     }
 
@@ -118,6 +121,74 @@ impl Config {
         self
     }
 
+    /// Whether the thread `greenloop-watchdog` looks after the others. Default: yes.
+    ///
+    /// It finds greenlets that block their worker ([`Config::max_blocking`]), deadlocks
+    /// ([`Config::abort_on_deadlock`]) and thresholds that are crossed
+    /// ([`Config::memory_threshold`]), and runs the [`hooks`](crate::hooks) for them. While
+    /// nothing runs it rests.
+    pub fn watchdog(mut self, watchdog: bool) -> Self {
+        self.watch.enabled = watchdog;
+        self
+    }
+
+    /// How long a greenlet may keep its worker without a switch. Default: 100 ms.
+    ///
+    /// One that takes longer is told to [`hooks::on_blocked`](crate::hooks::on_blocked), or
+    /// else logged as a warning, once each time. Time in which the system gave the worker
+    /// no core does not count. It is found out some 50 ms late.
+    ///
+    /// gevent: `GEVENT_MAX_BLOCKING_TIME`.
+    pub fn max_blocking(mut self, limit: Duration) -> Self {
+        self.watch.max_blocking = limit;
+        self
+    }
+
+    /// Whether the watchdog finds out where a greenlet blocks its worker. Default: yes.
+    ///
+    /// It sends the worker a SIGURG, whose handler notes the calls that it is in. System
+    /// calls go on after it as `SA_RESTART` says: `poll` and `nanosleep` of a C library fail
+    /// with `EINTR`, as after every signal. Nothing is installed if the program has a handler
+    /// for SIGURG of its own, and on systems other than Linux with glibc from 2.35 on.
+    pub fn stall_backtrace(mut self, backtrace: bool) -> Self {
+        self.watch.backtrace = backtrace;
+        self
+    }
+
+    /// The resident memory of the process, in bytes, past which
+    /// [`hooks::on_memory`](crate::hooks::on_memory) is told, or else a warning is logged.
+    /// Default: none.
+    ///
+    /// gevent: `GEVENT_MONITOR_MEMORY_MAX`.
+    pub fn memory_threshold(mut self, bytes: u64) -> Self {
+        self.watch.memory_threshold = Some(bytes);
+        self
+    }
+
+    /// The number of greenlets past which [`hooks::on_memory`](crate::hooks::on_memory) is
+    /// told, or else a warning is logged. Default: none.
+    pub fn greenlets_threshold(mut self, count: usize) -> Self {
+        self.watch.greenlets_threshold = Some(count as u64);
+        self
+    }
+
+    /// How often both thresholds are looked at. Default: every 5 s; at least every 20 ms.
+    ///
+    /// gevent: `GEVENT_MONITOR_MEMORY_PERIOD`.
+    pub fn memory_period(mut self, period: Duration) -> Self {
+        self.watch.memory_period = period.max(Duration::from_millis(20));
+        self
+    }
+
+    /// Whether a [`Deadlock`](crate::hooks::Deadlock) ends the process, by an abort after it
+    /// was reported. Default: no.
+    ///
+    /// gevent: `LoopExit` ends the main greenlet.
+    pub fn abort_on_deadlock(mut self, abort: bool) -> Self {
+        self.watch.abort_on_deadlock = abort;
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Switching
@@ -156,6 +227,9 @@ impl Config {
             max_greenlets,
         });
         overflow::prepare();
+        // First, so that it is not taken for one of the engine's; a failure comes again below.
+        let _ = timer::start();
+        let before = threads::before_engine();
         let served = spawn::start_services(self.workers)
             .map_err(|error| error.context("starting the runtime").to_string());
         let served = READY.get_or_init(|| served);
@@ -165,7 +239,8 @@ impl Config {
         // After the first coroutine: the engine installs a handler of its own with it.
         overflow::install();
         panic::install();
-        Ok(())
+        threads::after_engine(&before, self.workers);
+        watchdog::start(self.watch)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::club::Club;
 use crate::runtime::deadline::Deadline;
+use crate::runtime::hooks::{self, Unhandled};
 use crate::runtime::park::{Parker, current, wait_for};
 use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::relay;
@@ -61,6 +62,11 @@ impl<T> Greenlet<T> {
             handle: Handle(task),
             packet,
         }
+    }
+
+    /// The same greenlet once more; only one of both can take the value.
+    pub(crate) fn share(&self) -> Self {
+        Self::new(self.handle.0.clone(), self.packet.clone())
     }
 
     /// Waits for the end and takes the value.
@@ -125,6 +131,10 @@ pub fn current_handle() -> Handle {
 }
 
 impl Handle {
+    pub(crate) fn new(task: Arc<Task>) -> Self {
+        Self(task)
+    }
+
     /// Its number, which no other greenlet of this process has had or will have.
     pub fn id(&self) -> u64 {
         self.0.id
@@ -140,9 +150,14 @@ impl Handle {
         lock(&self.0.completion.state).exit.is_some()
     }
 
-    /// How it ended, once it has.
+    /// How it ended, once it has. A panic that was asked for counts as handled, see
+    /// [`hooks::on_unhandled`](crate::hooks::on_unhandled).
     pub fn exit(&self) -> Option<Exit> {
-        lock(&self.0.completion.state).exit.clone()
+        let exit = lock(&self.0.completion.state).exit.clone();
+        if let Some(Exit::Panicked(_)) = exit {
+            self.0.completion.note_seen();
+        }
+        exit
     }
 
     /// Waits for the end. Any number of greenlets and threads may wait.
@@ -218,7 +233,10 @@ impl Handle {
             }
             state.waiters.push(parker.unparker(), ());
         }
+        let caller = current();
+        caller.note_whom(Whom::Greenlet(self.0.id));
         parker.park_surely(Wait::Join);
+        caller.note_whom(Whom::Anyone);
     }
 
     /// Kills it: the blocking call it is in, and every later one, fails with an error for
@@ -353,7 +371,31 @@ impl<T> Waitable for Greenlet<T> {
 }
 
 /// Where a greenlet leaves its value.
-pub(crate) struct Packet<T>(Mutex<Option<std::thread::Result<Option<T>>>>);
+pub(crate) struct Packet<T>(Mutex<Option<Result<Option<T>, Failure>>>);
+
+/// A panic. If nobody takes its payload, it is unhandled.
+pub(crate) struct Failure {
+    task: Arc<Task>,
+    payload: Option<Box<dyn Any + Send>>,
+}
+
+impl Failure {
+    fn take(mut self) -> Box<dyn Any + Send> {
+        self.payload.take().expect("it is taken once, by value")
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.take() {
+            if hooks::UNHANDLED.are_any() && self.task.completion.note_seen() {
+                let message = panic_message(payload.as_ref());
+                hooks::UNHANDLED.run(&Unhandled::new(&self.task, message));
+            }
+            discard(payload);
+        }
+    }
+}
 
 impl<T> Default for Packet<T> {
     fn default() -> Self {
@@ -366,21 +408,30 @@ impl<T> Packet<T> {
     ///
     /// If nobody can take it any more it is dropped here: the value's destructor is user
     /// code, and may wait only while the greenlet lives.
-    pub(crate) fn fill(self: Arc<Self>, ended: std::thread::Result<Option<T>>) -> Exit {
+    pub(crate) fn fill(
+        self: Arc<Self>,
+        task: &Arc<Task>,
+        ended: std::thread::Result<Option<T>>,
+    ) -> Exit {
         let exit = match &ended {
             Ok(Some(_)) => Exit::Returned,
             Ok(None) => Exit::Killed,
             Err(payload) => Exit::Panicked(panic_message(payload.as_ref()).to_owned()),
         };
-        *lock(&self.0) = Some(ended);
+        let failure = |payload| Failure {
+            task: task.clone(),
+            payload: Some(payload),
+        };
+        *lock(&self.0) = Some(ended.map_err(failure));
         discard(self);
         exit
     }
 
     fn take(&self) -> Result<T, JoinError> {
-        match lock(&self.0).take() {
+        let ended = lock(&self.0).take();
+        match ended {
             Some(Ok(Some(value))) => Ok(value),
-            Some(Err(payload)) => Err(JoinError(JoinErrorKind::Panicked(payload))),
+            Some(Err(failure)) => Err(JoinError(JoinErrorKind::Panicked(failure.take()))),
             Some(Ok(None)) | None => Err(JoinError(JoinErrorKind::Killed(None))),
         }
     }

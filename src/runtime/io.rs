@@ -37,7 +37,7 @@ use crate::runtime::park::current;
 use crate::runtime::reason::Wait;
 use crate::runtime::task::Task;
 use crate::runtime::workers::{self, Moment};
-use crate::runtime::{relay, spawn};
+use crate::runtime::{registry, relay, spawn};
 use crate::util::lock;
 
 /// Where a task is woken while it waits on a descriptor.
@@ -133,6 +133,7 @@ impl<T: Descriptor> Source<T> {
 
     /// Runs `call`, which reads, as often as it takes to get an answer other than
     /// "would block".
+    #[track_caller]
     pub(crate) fn read_with<R>(
         &mut self,
         wait: Wait,
@@ -143,6 +144,7 @@ impl<T: Descriptor> Source<T> {
     }
 
     /// Like [`Source::read_with`], for a call that writes.
+    #[track_caller]
     pub(crate) fn write_with<R>(
         &mut self,
         wait: Wait,
@@ -155,6 +157,7 @@ impl<T: Descriptor> Source<T> {
     /// Like [`Source::read_with`], but `None` once `stop` is set and `call` would block.
     ///
     /// Who sets `stop` then wakes the caller with `Handle::nudge`.
+    #[track_caller]
     pub(crate) fn read_unless<R>(
         &mut self,
         stop: &AtomicBool,
@@ -182,6 +185,7 @@ impl<T: Descriptor> Source<T> {
         )
     }
 
+    #[track_caller]
     fn run<R>(
         &mut self,
         wait: Wait,
@@ -209,6 +213,7 @@ impl<T: Descriptor> Source<T> {
         }
     }
 
+    #[track_caller]
     fn wait(
         &mut self,
         task: &Arc<Task>,
@@ -241,6 +246,7 @@ impl<T: Descriptor> Source<T> {
         Ok(())
     }
 
+    #[track_caller]
     fn wait_on_thread(
         &self,
         task: &Arc<Task>,
@@ -266,8 +272,10 @@ impl<T: Descriptor> Source<T> {
             PollFd::new(self.get_ref(), flags),
             PollFd::new(event, PollFlags::IN),
         ];
+        task.show_thread();
         let polled = poll(&mut watched, left.as_ref());
         task.meter.go_on();
+        registry::remove_thread(task);
         task.note_running();
         if watched[1].revents().contains(PollFlags::IN) {
             // Answered; the caller looks at what it may have been about.

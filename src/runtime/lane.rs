@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, Parker, Unparker, WaitList, wait_for};
 use crate::runtime::reason::Wait;
+use crate::runtime::threads::OwnThread;
 use crate::util::{discard, lock};
 
 /// A bounded set of OS threads for calls that block, with a queue before them.
@@ -428,6 +429,7 @@ impl Core {
     /// A thread's life.
     fn work(self: &Arc<Self>) {
         LANE_HERE.set(self.id());
+        let thread = OwnThread::enlist();
         let mut idle_since = None;
         let mut state = lock(&self.state);
         while state.threads <= state.threads_max {
@@ -454,8 +456,10 @@ impl Core {
                 break;
             }
             state.idle += 1;
+            thread.set_idle(true);
             let waited = self.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(|e| e.into_inner());
+            thread.set_idle(false);
             state.idle -= 1;
         }
         state.threads -= 1;

@@ -27,7 +27,7 @@ use crate::runtime::context::Local;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::reason::{Wait, Whom};
 use crate::runtime::task::{Birth, Task};
-use crate::runtime::{relay, timer, workers};
+use crate::runtime::{procfs, registry, relay, timer, watchdog, workers};
 use crate::util::lock;
 use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU8, Ordering, fence};
@@ -189,14 +189,25 @@ impl Task {
         self.meter.stop();
         if self.on_worker {
             workers::leave();
+        } else {
+            self.show_thread();
         }
         switch();
         if self.on_worker {
             workers::enter(self);
+        } else {
+            registry::remove_thread(self);
         }
         timer::disarm(self);
         self.meter.go_on();
         self.note_running();
+    }
+
+    /// Makes an OS thread known to others, until `registry::remove_thread`: while it waits.
+    #[cold]
+    pub(crate) fn show_thread(self: &Arc<Self>) {
+        registry::add_thread(self);
+        watchdog::stir();
     }
 }
 
@@ -499,9 +510,11 @@ fn adopt() -> Arc<Task> {
         name: std::thread::current().name().map(Into::into),
         parent: 0,
         site: Location::caller(),
+        ancestors: None,
         stack_bytes: 0,
         on_worker,
         background: true,
+        tid: if on_worker { 0 } else { procfs::own_tid() },
         seat: if on_worker {
             Seat::default()
         } else {

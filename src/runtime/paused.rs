@@ -11,11 +11,11 @@ use crate::runtime::greenlet::{Greenlet, Handle};
 /// Links can be added and handles given away before. Killed, or dropped without having
 /// been started, it never runs, and those who wait for it see it killed.
 #[must_use = "dropped without a start, it is killed"]
-pub struct Paused<T>(Option<Greenlet<T>>);
+pub struct Paused<T>(Greenlet<T>);
 
 impl<T> Paused<T> {
     pub(crate) fn new(greenlet: Greenlet<T>) -> Self {
-        Self(Some(greenlet))
+        Self(greenlet)
     }
 
     /// Starts it.
@@ -25,10 +25,9 @@ impl<T> Paused<T> {
     ///
     /// gevent: `Greenlet.start()`; a second one does nothing there and cannot be written
     /// here.
-    pub fn start(mut self) -> Greenlet<T> {
-        let greenlet = self.0.take().expect("present until the start or the drop");
-        greenlet.task().begin();
-        greenlet
+    pub fn start(self) -> Greenlet<T> {
+        self.0.task().begin();
+        self.0.share()
     }
 }
 
@@ -37,16 +36,14 @@ impl<T> Deref for Paused<T> {
     type Target = Handle;
 
     fn deref(&self) -> &Handle {
-        self.0
-            .as_ref()
-            .expect("present until the start or the drop")
+        &self.0
     }
 }
 
 impl<T> Drop for Paused<T> {
     fn drop(&mut self) {
-        if let Some(greenlet) = &self.0 {
-            greenlet.kill();
+        if !self.is_started() {
+            self.kill();
         }
     }
 }

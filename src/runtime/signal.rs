@@ -10,10 +10,11 @@ use signal_hook::iterator::{Handle as SignalHandle, Signals as SignalIterator};
 
 use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
+use crate::runtime::dump;
 use crate::runtime::park::{self, WaitList, wait_for};
 use crate::runtime::reason::Wait;
-use crate::runtime::registry;
 use crate::runtime::spawn::{Builder, start_if_needed};
+use crate::runtime::threads::OwnThread;
 use crate::runtime::watch::{Waitable, WatchId, Watcher, Watchers};
 use crate::util::{discard, lock};
 
@@ -314,8 +315,9 @@ struct Watch {
     dump: AtomicBool,
 }
 
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
 fn watch() -> Result<&'static Watch> {
-    static WATCH: OnceLock<Watch> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     let _starting = lock(&STARTING);
     if let Some(watch) = WATCH.get() {
@@ -330,6 +332,8 @@ fn watch() -> Result<&'static Watch> {
     std::thread::Builder::new()
         .name("greenloop-signal".into())
         .spawn(move || {
+            let thread = OwnThread::enlist();
+            thread.set_idle(true);
             for signal in signals.forever() {
                 watch.deliver(signal);
             }
@@ -352,11 +356,17 @@ impl Watch {
             return;
         }
         if signal == SIGQUIT && self.dump.load(Ordering::Relaxed) {
-            registry::dump_to_stderr();
+            dump::dump_to_stderr();
         } else if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
             log::error!("signal {signal}: {error}");
         }
     }
+}
+
+/// Tells whether somebody watches a signal.
+pub(crate) fn is_any_watched() -> bool {
+    let inboxes = WATCH.get().map(|watch| lock(&watch.inboxes));
+    inboxes.is_some_and(|inboxes| inboxes.iter().any(|inbox| inbox.strong_count() > 0))
 }
 
 /// Has SIGQUIT write all greenlets to standard error.

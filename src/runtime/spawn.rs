@@ -31,11 +31,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::runtime::config::{self, Config};
 use crate::runtime::context::Context;
-use crate::runtime::greenlet::{Exit, Greenlet, Packet, panic_message};
+use crate::runtime::greenlet::{Exit, Greenlet, Handle, Packet, panic_message};
 use crate::runtime::park::{Seat, current, set_current, with_local};
 use crate::runtime::paused::Paused;
 use crate::runtime::task::{Birth, Task};
-use crate::runtime::{drain, registry, relay, sleep, timer, workers};
+use crate::runtime::{drain, hooks, registry, relay, sleep, timer, workers};
 use crate::util::discard;
 
 /// A greenlet could not be started.
@@ -171,6 +171,8 @@ pub struct Builder {
     name: Option<Box<str>>,
     stack_bytes: Option<usize>,
     background: bool,
+    /// Whether a panic is certain to be told to somebody without a `join`.
+    panic_is_told: bool,
 }
 
 impl Builder {
@@ -247,7 +249,7 @@ impl Builder {
         self.start(gate, f)
     }
 
-    /// Starts a body that borrows, for `scope`.
+    /// Starts a body that borrows, for `scope`, which looks after its panic.
     ///
     /// # Safety
     /// - What `'a` borrows must stay valid until the greenlet has ended: the caller has to
@@ -259,7 +261,7 @@ impl Builder {
         reason = "a lifetime is erased; the condition stands above"
     )]
     pub(crate) unsafe fn spawn_borrowed<'a>(
-        self,
+        mut self,
         body: Box<dyn FnOnce() + Send + 'a>,
     ) -> Result<Greenlet<()>, SpawnError> {
         type Body<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -267,6 +269,7 @@ impl Builder {
         // before the greenlet's end is told to anyone (`live`), and the caller waits for
         // that end while `'a` is valid.
         let body = unsafe { std::mem::transmute::<Body<'a>, Body<'static>>(body) };
+        self.panic_is_told = true;
         self.start(|| Ok(()), body)
     }
 
@@ -302,6 +305,7 @@ impl Builder {
             if let Err(error) = begin(stack_bytes, body) {
                 // Nobody is there to be told, and those who wait must not wait for ever.
                 log::error!("{error}");
+                tell_exit(&starting, &Exit::Killed);
                 registry::remove(&starting);
                 starting.completion.complete(&starting, Exit::Killed, None);
             }
@@ -324,6 +328,7 @@ impl Builder {
         match begin(stack_bytes, body) {
             Ok(()) => Ok(Greenlet::new(task, packet)),
             Err(error) => {
+                tell_exit(&task, &Exit::Killed);
                 registry::remove(&task);
                 if task.is_waited_for() {
                     drain::leave();
@@ -353,22 +358,30 @@ impl Builder {
             name: self.name,
             parent: spawner.id,
             site: Location::caller(),
+            ancestors: Some(spawner.link()),
             stack_bytes: stack_bytes.unwrap_or_else(config::stack_bytes),
             on_worker: true,
             background: self.background,
+            tid: 0,
             seat: Seat::default(),
             ticks: spawner.ticks(),
         });
+        if self.panic_is_told {
+            task.completion.note_seen();
+        }
         let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
         registry::add(&task);
         if task.is_waited_for() {
             drain::enter();
         }
+        if hooks::SPAWN.are_any() {
+            hooks::SPAWN.run(&Handle::new(task.clone()));
+        }
         let body = {
             let (task, packet) = (task.clone(), packet.clone());
             move || {
-                let body = || packet.fill(run(&task, gate, f));
+                let body = || packet.fill(&task, run(&task, gate, f));
                 live(&task, context, admitted, body);
             }
         };
@@ -391,12 +404,19 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
 
     let outcome = body();
     discard_belongings();
+    tell_exit(task, &outcome);
     registry::remove(task);
     task.completion.complete(task, outcome, Some(admitted));
     timer::forget(task);
     // Before the seat is given up, which may go on on another worker.
     workers::leave();
     task.seat.vacate();
+}
+
+fn tell_exit(task: &Arc<Task>, exit: &Exit) {
+    if hooks::EXIT.are_any() {
+        hooks::EXIT.run(&(Handle::new(task.clone()), exit.clone()));
+    }
 }
 
 /// Drops what the greenlet alone owns, while it can still run user code: after its end the

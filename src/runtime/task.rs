@@ -12,6 +12,7 @@ use crate::runtime::clock::{self, NEVER};
 use crate::runtime::completion::Completion;
 use crate::runtime::deadline::elapsed;
 use crate::runtime::io::IoSeat;
+use crate::runtime::lineage::{self, Link};
 use crate::runtime::meter::Meter;
 use crate::runtime::park::Seat;
 use crate::runtime::reason::{Wait, Whom};
@@ -35,6 +36,10 @@ pub(crate) struct Task {
     /// The spawner's id; 0 for an OS thread.
     pub(crate) parent: u64,
     pub(crate) site: &'static Location<'static>,
+    /// Its spawner, with its own before it.
+    pub(crate) ancestors: Option<Arc<Link>>,
+    /// What its children descend from; made for the first of them.
+    link: OnceLock<Arc<Link>>,
     pub(crate) stack_bytes: usize,
     /// Whether it is a coroutine, so that what wakes it has to come from a worker.
     pub(crate) on_worker: bool,
@@ -42,6 +47,8 @@ pub(crate) struct Task {
     pub(crate) background: bool,
     /// Starts it, while it is paused.
     paused: Mutex<Option<Launch>>,
+    /// An OS thread's number, 0 for a coroutine.
+    pub(crate) tid: u32,
     /// An address near the top of its stack, 0 before it runs; read by the overflow report.
     pub(crate) stack_top: AtomicU64,
 
@@ -55,6 +62,8 @@ pub(crate) struct Task {
     /// Whether a call has failed because of the kill.
     kill_seen: AtomicBool,
     shields: AtomicU32,
+    /// Whether a hook runs in it.
+    hooked: AtomicBool,
 
     /// Running timeouts, outermost first. Only the owner changes it.
     limits: Mutex<Vec<Limit>>,
@@ -81,6 +90,8 @@ pub(crate) struct Task {
 struct Waiting {
     /// The call, outside of this crate, that waits.
     site: &'static Location<'static>,
+    /// What counts as that call while it is set: code of others stands between it and ours.
+    outer: Option<&'static Location<'static>>,
     whom: Whom,
 }
 
@@ -92,9 +103,11 @@ pub(crate) struct Birth {
     pub(crate) name: Option<Box<str>>,
     pub(crate) parent: u64,
     pub(crate) site: &'static Location<'static>,
+    pub(crate) ancestors: Option<Arc<Link>>,
     pub(crate) stack_bytes: usize,
     pub(crate) on_worker: bool,
     pub(crate) background: bool,
+    pub(crate) tid: u32,
     pub(crate) seat: Seat,
     /// The spawner's, so that a chain of greenlets that each start the next takes turns
     /// as one greenlet would.
@@ -111,10 +124,13 @@ impl Task {
             name: birth.name,
             parent: birth.parent,
             site: birth.site,
+            ancestors: birth.ancestors,
+            link: OnceLock::new(),
             stack_bytes: birth.stack_bytes,
             on_worker: birth.on_worker,
             background: birth.background,
             paused: Mutex::new(None),
+            tid: birth.tid,
             stack_top: AtomicU64::new(0),
             seat: birth.seat,
             io_seat: IoSeat::default(),
@@ -122,6 +138,7 @@ impl Task {
             kill_reason: OnceLock::new(),
             kill_seen: AtomicBool::new(false),
             shields: AtomicU32::new(0),
+            hooked: AtomicBool::new(false),
             limits: Mutex::new(Vec::new()),
             nearest: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
@@ -130,6 +147,7 @@ impl Task {
             since: AtomicU64::new(clock::now()),
             waiting: Mutex::new(Waiting {
                 site: birth.site,
+                outer: None,
                 whom: Whom::Anyone,
             }),
             ticks: AtomicU32::new(birth.ticks),
@@ -141,7 +159,7 @@ impl Task {
     // ---- what ends a wait ----
 
     /// Why the owner must not wait (any longer), if there is a reason: it unwinds, was
-    /// killed, or a limit passed.
+    /// is inside a hook, was killed, or a limit passed.
     pub(crate) fn interruption(&self, own: u64) -> Option<Error> {
         self.interruption_at(own, clock::now)
     }
@@ -150,6 +168,9 @@ impl Task {
     pub(crate) fn interruption_at(&self, own: u64, now: impl FnOnce() -> u64) -> Option<Error> {
         if std::thread::panicking() {
             return Some(Error::new(ErrorKind::Unwinding));
+        }
+        if self.hooked.load(Ordering::Relaxed) {
+            return Some(waiting_in_hook());
         }
         if self.is_killed() {
             self.kill_seen.store(true, Ordering::Relaxed);
@@ -277,7 +298,30 @@ impl Task {
     pub(crate) fn note_wait_at(&self, wait: Wait, now: u64) {
         self.wait.store(wait as u8, Ordering::Relaxed);
         self.since.store(now, Ordering::Relaxed);
-        lock(&self.waiting).site = Location::caller();
+        let mut waiting = lock(&self.waiting);
+        waiting.site = waiting.outer.unwrap_or(Location::caller());
+    }
+
+    /// Runs `f` such that whatever waits in it is said to wait at the caller of this: for
+    /// waits that come back to us through code of others, which hides who called.
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub(crate) fn waiting_here<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Outer<'a>(&'a Task, Option<&'static Location<'static>>);
+        impl Drop for Outer<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.waiting).outer = self.1;
+            }
+        }
+        let site = Location::caller();
+        let before = {
+            let mut waiting = lock(&self.waiting);
+            let before = waiting.outer;
+            waiting.outer = before.or(Some(site));
+            before
+        };
+        let _outer = Outer(self, before);
+        f()
     }
 
     /// Notes who can end the wait that is about to begin, or nobody in particular.
@@ -301,6 +345,21 @@ impl Task {
             Wait::from_u8(self.wait.load(Ordering::Relaxed)),
             self.since.load(Ordering::Relaxed),
         )
+    }
+
+    /// What the children of this one descend from.
+    pub(crate) fn link(&self) -> Arc<Link> {
+        let link = || Link::of(self, self.ancestors.as_ref());
+        self.link.get_or_init(link).clone()
+    }
+
+    /// Notes that a hook runs here until [`Task::leave_hook`]; false if one does already.
+    pub(crate) fn enter_hook(&self) -> bool {
+        !self.hooked.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn leave_hook(&self) {
+        self.hooked.store(false, Ordering::Relaxed);
     }
 
     /// Counts one more operation without a look at new events; true when a fair turn is due.
@@ -334,11 +393,15 @@ impl Task {
 
     /// `"NAME" (#ID)`, or `#ID`.
     pub(crate) fn title(&self) -> String {
-        match &self.name {
-            Some(name) => format!("\"{name}\" (#{})", self.id),
-            None => format!("#{}", self.id),
-        }
+        lineage::title(self.id, self.name.as_deref())
     }
+}
+
+// Apart, so that the check that every wait begins with stays small.
+#[cold]
+#[inline(never)]
+fn waiting_in_hook() -> Error {
+    Error::message("a hook must not wait")
 }
 
 /// Operations a greenlet may do in a row before its worker looks at new events.

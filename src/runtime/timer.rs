@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::runtime::clock::{self, NEVER};
 use crate::runtime::relay;
 use crate::runtime::task::Task;
+use crate::runtime::threads::OwnThread;
 use crate::util::lock;
 use crate::util::sync::atomic::Ordering::SeqCst;
 use crate::util::sync::{Condvar, Mutex, Once, global, thread};
@@ -157,6 +158,9 @@ fn ensure_thread() {
 }
 
 fn run() {
+    // It wakes those whose deadline has come, and so never stands in for anybody.
+    let thread = OwnThread::enlist();
+    thread.set_idle(true);
     let mut queue = lock(&TIMER.queue);
     loop {
         let now = clock::now();

@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::runtime::task::Task;
+use crate::runtime::{procfs, watchdog};
 
 /// More than any machine has cores; a worker past it has no record and is taken for an
 /// OS thread, which only costs speed.
@@ -25,20 +26,31 @@ thread_local! {
 
 #[repr(align(64))]
 struct Worker {
-    /// The greenlet that runs there, null between two.
+    /// The greenlet that runs there, or ran last.
     running: AtomicPtr<Task>,
+    /// Its number, 0 between two: all that other threads may use, which must not follow
+    /// the pointer.
+    running_id: AtomicU64,
     /// How often a greenlet started or went on there.
     turns: AtomicU64,
     /// The bell (see `relay`) that was last answered there.
     bell: AtomicUsize,
+    /// The OS thread's number, 0 as long as the record is nobody's.
+    tid: AtomicU32,
 }
 
 impl Worker {
+    fn clear(&self) {
+        self.running_id.store(0, Ordering::Release);
+    }
+
     const fn new() -> Self {
         Self {
             running: AtomicPtr::new(std::ptr::null_mut()),
+            running_id: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             bell: AtomicUsize::new(usize::MAX),
+            tid: AtomicU32::new(0),
         }
     }
 }
@@ -75,11 +87,19 @@ fn index() -> usize {
 /// The calling thread's index; it becomes known as a worker if it was not yet.
 #[inline(never)]
 fn enroll() -> usize {
-    if INDEX.get() == usize::MAX {
-        let index = KNOWN.fetch_add(1, Ordering::Relaxed);
-        if index < WORKERS_MAX {
-            INDEX.set(index);
-        }
+    match INDEX.get() {
+        usize::MAX => enroll_anew(),
+        index => index,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enroll_anew() -> usize {
+    let index = KNOWN.fetch_add(1, Ordering::Relaxed);
+    if let Some(worker) = WORKERS.get(index) {
+        worker.tid.store(procfs::own_tid(), Ordering::Release);
+        INDEX.set(index);
     }
     INDEX.get()
 }
@@ -94,25 +114,49 @@ pub(crate) fn is_worker() -> bool {
 /// Nobody tells when a coroutine that is not ours ends, so that one is not remembered.
 pub(crate) fn enter(task: &Arc<Task>) {
     if let Some(worker) = WORKERS.get(enroll()) {
-        let running = if task.is_greenlet() {
-            Arc::as_ptr(task).cast_mut()
+        if task.is_greenlet() {
+            let running = Arc::as_ptr(task).cast_mut();
+            worker.running.store(running, Ordering::Release);
+            worker.running_id.store(task.id, Ordering::Release);
         } else {
-            std::ptr::null_mut()
-        };
-        worker.running.store(running, Ordering::Release);
+            worker.clear();
+        }
         // Only this thread writes it.
         let turns = worker.turns.load(Ordering::Relaxed);
         worker.turns.store(turns + 1, Ordering::Release);
+        watchdog::stir();
     }
 }
 
 /// Notes that nobody runs on this worker until the next [`enter`].
 pub(crate) fn leave() {
     if let Some(worker) = WORKERS.get(index()) {
-        worker
-            .running
-            .store(std::ptr::null_mut(), Ordering::Release);
+        worker.clear();
     }
+}
+
+/// What runs on a worker at one moment, as seen from another thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sight {
+    pub(crate) tid: u32,
+    /// The greenlet's number, 0 if none runs.
+    pub(crate) running: u64,
+    pub(crate) turns: u64,
+}
+
+/// A look at each worker that has run anything.
+pub(crate) fn look() -> impl Iterator<Item = Sight> {
+    let known = KNOWN.load(Ordering::Relaxed).min(WORKERS_MAX);
+    WORKERS[..known].iter().map(|worker| Sight {
+        tid: worker.tid.load(Ordering::Acquire),
+        running: worker.running_id.load(Ordering::Acquire),
+        turns: worker.turns.load(Ordering::Acquire),
+    })
+}
+
+/// Tells whether the OS thread of that number is a worker.
+pub(crate) fn is_worker_tid(tid: u32) -> bool {
+    look().any(|sight| sight.tid == tid)
 }
 
 /// The present moment of this worker.
@@ -126,9 +170,12 @@ pub(crate) fn moment() -> Moment {
 
 /// The greenlet that runs on this thread, for the signal handler; null if none does.
 pub(crate) fn running_here() -> *const Task {
-    WORKERS.get(index()).map_or(std::ptr::null(), |w| {
-        w.running.load(Ordering::Acquire).cast_const()
-    })
+    match WORKERS.get(index()) {
+        Some(w) if w.running_id.load(Ordering::Acquire) != 0 => {
+            w.running.load(Ordering::Acquire).cast_const()
+        }
+        _ => std::ptr::null(),
+    }
 }
 
 /// The bell that was last answered on this worker, `usize::MAX` if none was.

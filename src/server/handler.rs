@@ -111,6 +111,7 @@ impl Conn {
     /// # Errors
     /// Timeout, when nothing came for the idle timeout; cancelled, when the drain's
     /// deadline came; what the system reports.
+    #[track_caller]
     pub fn wait_ready(&mut self) -> Result<bool> {
         let limit = self.stream.read_timeout().into();
         let peeked = self.stream.peek_or_stop(&mut [0], limit, &self.draining)?;
@@ -125,6 +126,7 @@ impl Conn {
     ///
     /// # Errors
     /// As [`Conn::wait_ready`].
+    #[track_caller]
     pub fn read_next(&mut self, buf: &mut [u8]) -> Result<usize> {
         let limit = self.stream.read_timeout().into();
         let count = self.stream.read_or_stop(buf, limit, &self.draining)?;
@@ -183,11 +185,13 @@ impl Conn {
 }
 
 impl Stream for Conn {
+    #[track_caller]
     fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         let count = self.stream.read_deadline(buf, limit)?;
         Ok(self.count_read(count))
     }
 
+    #[track_caller]
     fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         let count = self.stream.write_deadline(buf, limit)?;
         Ok(self.count_written(count))
@@ -207,6 +211,7 @@ impl Stream for Conn {
 }
 
 impl Read for Conn {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(buf)?;
         Ok(self.count_read(count))
@@ -214,6 +219,7 @@ impl Read for Conn {
 }
 
 impl Write for Conn {
+    #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let count = self.stream.write(buf)?;
         Ok(self.count_written(count))

@@ -229,6 +229,7 @@ impl StreamServer {
     /// is stopped then, its connections killed.
     ///
     /// gevent: `StreamServer.serve_forever()`.
+    #[track_caller]
     pub fn serve(self, handler: impl Handler) -> Result<Report> {
         self.start(handler)?.outlast()
     }
@@ -243,6 +244,7 @@ impl StreamServer {
     /// As [`StreamServer::serve`]; signals cannot be watched.
     ///
     /// gevent: none; there a signal ends the process.
+    #[track_caller]
     pub fn serve_until_signal(self, handler: impl Handler) -> Result<Report> {
         // Before the first client: whoever is served may send the signal at once.
         let signals = stop_signals()?;
@@ -299,6 +301,7 @@ impl ServerHandle {
     /// Cancelled or timeout, if that ended the wait; the drain goes on.
     ///
     /// gevent: `StreamServer.stop(timeout=limit)`.
+    #[track_caller]
     pub fn drain(&self, limit: Duration) -> Result<Report> {
         self.begin_drain(limit);
         self.wait()
@@ -321,6 +324,7 @@ impl ServerHandle {
     /// As [`ServerHandle::drain`].
     ///
     /// gevent: `StreamServer.stop(timeout=0)`.
+    #[track_caller]
     pub fn stop_now(&self) -> Result<Report> {
         self.drain(Duration::ZERO)
     }
@@ -332,12 +336,14 @@ impl ServerHandle {
     ///
     /// # Errors
     /// Cancelled or timeout, if that ended the wait; the server runs on.
+    #[track_caller]
     pub fn wait(&self) -> Result<Report> {
         self.shared.control.ended.wait()?;
         Ok(self.shared.control.report().unwrap_or_default())
     }
 
     /// Waits for the end, and brings it about if the wait is ended.
+    #[track_caller]
     fn outlast(&self) -> Result<Report> {
         self.wait().inspect_err(|_| {
             // The report goes to nobody; the error says why.

@@ -36,6 +36,14 @@ pub(crate) type Reporter = fn(addr: usize, out: &mut Message) -> bool;
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 
+/// Knows of a fault that was to be expected, changes the interrupted context so that the
+/// thread goes on elsewhere, and returns `true`.
+///
+/// Called in a signal handler, like a [`Reporter`], with the handler's third argument.
+pub(crate) type Rescuer = fn(context: *mut c_void) -> bool;
+
+static RESCUER: OnceLock<Rescuer> = OnceLock::new();
+
 /// The actions found by the first [`install`], in the order of [`SIGNALS`].
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
 
@@ -59,6 +67,22 @@ pub(crate) fn reinstall() {
 /// Adds a description of stacks that this floor does not know. The first one stays.
 pub(crate) fn set_reporter(reporter: Reporter) {
     let _ = REPORTER.set(reporter);
+}
+
+/// Adds somebody who expects faults. The first one stays.
+pub(crate) fn set_rescuer(rescuer: Rescuer) {
+    let _ = RESCUER.set(rescuer);
+}
+
+/// Tells whether a fault comes to our handler first.
+pub(crate) fn is_in_front() -> bool {
+    SIGNALS.iter().all(|signal| {
+        // SAFETY: all zeroes is a valid sigaction.
+        let mut found: libc::sigaction = unsafe { mem::zeroed() };
+        // SAFETY: a null new action only queries; `found` is valid for writing.
+        let result = unsafe { libc::sigaction(*signal, ptr::null(), &raw mut found) };
+        result == 0 && found.sa_sigaction == on_fault as *const () as usize
+    })
 }
 
 /// Gives the calling thread an alternate signal stack if it has none.
@@ -129,7 +153,10 @@ fn put_in_front(signal: c_int) {
 }
 
 /// The handler: async-signal-safe throughout.
-extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    if RESCUER.get().is_some_and(|rescue| rescue(context)) {
+        return;
+    }
     // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo.
     let info = unsafe { &*info };
     // SAFETY: SIGSEGV and SIGBUS carry an address.

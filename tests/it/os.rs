@@ -582,7 +582,12 @@ fn leave_and_read() {
         let error = stdin().read_line(&mut String::new()).unwrap_err();
         assert!(greenloop::Error::from(error).is_cancelled());
     });
-    let readers = || greenloop::dump_text().matches("waits on read").count();
+    let readers = || {
+        greenloop::dump()
+            .to_string()
+            .matches("waits on read")
+            .count()
+    };
     eventually("it waits", || readers() == 1);
     // One more stands in line for the input.
     let second = spawn(|| stdin().lock().map(drop));

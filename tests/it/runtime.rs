@@ -489,10 +489,11 @@ fn dump_names_who_waits_on_what() {
                 .iter()
                 .any(|g| g.name.as_deref() == Some("dumped") && g.state == "sleep")
         });
-        let text = greenloop::dump_text();
-        assert!(text.contains("\"dumped\": waits on sleep for"), "{text}");
+        let text = greenloop::dump().to_string();
+        assert!(text.contains("\"dumped\" (#"), "{text}");
+        assert!(text.contains("waits on sleep for"), "{text}");
         assert!(text.contains("tests/it/runtime.rs:"), "{text}");
-        let json: serde_json::Value = serde_json::from_str(&greenloop::dump_json()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&greenloop::dump().to_json()).unwrap();
         let all = json["greenlets"].as_array().unwrap();
         assert!(
             all.iter()
@@ -500,7 +501,7 @@ fn dump_names_who_waits_on_what() {
         );
         assert!(greenlet.kill_and_wait(None).unwrap());
         assert!(
-            !greenloop::dump_text().contains("\"dumped\""),
+            !greenloop::dump().to_string().contains("\"dumped\""),
             "the dead are not listed"
         );
     });
@@ -512,7 +513,7 @@ fn sigquit_dumps_while_a_worker_is_stuck() {
         let output = run_child(test_name!(), &[("GREENLOOP_TEST_QUIT", "1")]);
         assert!(output.status.success(), "{}", output.text);
         assert!(
-            output.text.contains("\"stuck\": running"),
+            output.text.contains("\"stuck\" (#") && output.text.contains("): running"),
             "{}",
             output.text
         );

@@ -312,7 +312,7 @@ fn drain(actors: &[Greenlet<()>]) {
     for actor in actors {
         let left = end.saturating_duration_since(Instant::now());
         if !actor.wait_timeout(left).unwrap() {
-            let dump = greenloop::dump_text();
+            let dump = greenloop::dump().to_string();
             let dump: Vec<_> = dump.lines().take(40).collect();
             panic!("{actor:?} hangs\n{}", dump.join("\n"));
         }

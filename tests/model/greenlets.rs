@@ -19,6 +19,8 @@ pub(crate) fn task() -> Arc<Task> {
         stack_bytes: 4096,
         on_worker: true,
         background: false,
+        ancestors: None,
+        tid: 0,
         seat: Seat::default(),
         ticks: 0,
     })

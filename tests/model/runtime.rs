@@ -32,6 +32,58 @@ pub(crate) mod completion {
 
 pub(crate) use completion as greenlet;
 
+/// Nor is who started whom.
+pub(crate) mod lineage {
+    use std::sync::Arc;
+
+    use crate::runtime::task::Task;
+
+    pub(crate) struct Link(());
+
+    impl Link {
+        pub(crate) fn of(_: &Task, _: Option<&Arc<Self>>) -> Arc<Self> {
+            Arc::new(Self(()))
+        }
+    }
+
+    pub(crate) fn title(id: u64, _: Option<&str>) -> String {
+        format!("#{id}")
+    }
+}
+
+/// Nor is who can see that an OS thread waits.
+pub(crate) mod registry {
+    use std::sync::Arc;
+
+    use crate::runtime::task::Task;
+
+    pub(crate) fn add_thread(_: &Arc<Task>) {}
+
+    pub(crate) fn remove_thread(_: &Arc<Task>) {}
+}
+
+pub(crate) mod watchdog {
+    pub(crate) fn stir() {}
+}
+
+pub(crate) mod procfs {
+    pub(crate) fn own_tid() -> u32 {
+        1
+    }
+}
+
+pub(crate) mod threads {
+    pub(crate) struct OwnThread(());
+
+    impl OwnThread {
+        pub(crate) fn enlist() -> Self {
+            Self(())
+        }
+
+        pub(crate) fn set_idle(&self, _: bool) {}
+    }
+}
+
 /// Nor is how often one switches.
 pub(crate) mod meter {
     #[derive(Default)]

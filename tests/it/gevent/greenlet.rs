@@ -379,7 +379,8 @@ fn test_unlink() {
 #[test]
 fn test_link_value_and_link_exception() {
     on_workers!({
-        let ends: [(fn(), bool, &[&str]); 3] = [
+        type End = (fn(), bool, &'static [&'static str]);
+        let ends: [End; 3] = [
             (|| (), false, &["exit", "ok"]),
             (|| panic!("oops"), false, &["exit", "err oops"]),
             (|| drop(sleep(FOREVER)), true, &["exit", "killed"]),

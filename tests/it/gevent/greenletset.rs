@@ -92,7 +92,8 @@ fn test_join_sees_a_moment_without_members() {
 }
 
 fn waits_for_group(id: u64) -> bool {
-    greenloop::dump_text()
+    greenloop::dump()
+        .to_string()
         .lines()
         .any(|line| line.contains(&format!("#{id}")) && line.contains("group"))
 }
