@@ -115,6 +115,11 @@ fn measure(workers: usize) {
         ],
     );
     row(
+        "pool.map, an item",
+        50_000,
+        all(pool::ours, pool::may, pool::tokio, pool::threads),
+    );
+    row(
         "timeout, enter + exit",
         1_000_000,
         [Some(timeout::ours), None, Some(timeout::tokio), None],
@@ -396,9 +401,81 @@ mod free {
     }
 }
 
-// POOL: a module `pool` comes here with the crate's pool: `map` over numbers with 16
-// workers, for one item, beside a spawn and join for each under a semaphore in tokio and
-// gevent's `Pool(16).map` (which the script measures already as "pool.map, an item").
+/// A pool of 16 that maps a function which does nothing over numbers: for one item.
+///
+/// The floors spawn and join for each item: tokio under a semaphore of 16, the engine 16 at
+/// a time, which is what its scope amounts to, and threads likewise.
+mod pool {
+    use std::hint::black_box;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use greenloop::sync::Pool;
+
+    use crate::support::table::{each, in_may, in_tokio};
+
+    const SIZE: u32 = 16;
+
+    pub(crate) fn ours(count: u32) -> f64 {
+        greenloop::run(move || {
+            let pool = Pool::new(SIZE as usize);
+            each(count, || {
+                let values = pool.map(0..count, black_box).expect("nobody kills it");
+                assert_eq!(values.len(), count as usize);
+            })
+        })
+    }
+
+    pub(crate) fn may(count: u32) -> f64 {
+        in_may(move || {
+            each(count, || {
+                for first in (0..count).step_by(SIZE as usize) {
+                    let last = (first + SIZE).min(count);
+                    let all: Vec<_> = (first..last)
+                        .map(|n| may::go!(move || black_box(n)))
+                        .collect();
+                    for one in all {
+                        one.join().expect("it does not panic");
+                    }
+                }
+            })
+        })
+    }
+
+    pub(crate) fn tokio(count: u32) -> f64 {
+        in_tokio(async move {
+            let places = Arc::new(tokio::sync::Semaphore::new(SIZE as usize));
+            let start = Instant::now();
+            let mut all = Vec::with_capacity(count as usize);
+            for n in 0..count {
+                let place = places.clone().acquire_owned().await.expect("it is open");
+                all.push(tokio::spawn(async move {
+                    let value = black_box(n);
+                    drop(place);
+                    value
+                }));
+            }
+            for one in all {
+                one.await.expect("it does not panic");
+            }
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+        })
+    }
+
+    pub(crate) fn threads(count: u32) -> f64 {
+        each(count, || {
+            for first in (0..count).step_by(SIZE as usize) {
+                let last = (first + SIZE).min(count);
+                let all: Vec<_> = (first..last)
+                    .map(|n| std::thread::spawn(move || black_box(n)))
+                    .collect();
+                for one in all {
+                    one.join().expect("it does not panic");
+                }
+            }
+        })
+    }
+}
 
 /// A limit that does not pass: around nothing, and around a permit's hand-over.
 ///
