@@ -325,6 +325,11 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "Conn::read_next",
         "tried in `waiting_calls_of_a_connection`",
     ),
+    #[cfg(feature = "fetch")]
+    (
+        "Downloader::run",
+        "stops and reports: `fetch::run::a_{killed_caller,caller_that_times_out}_…`",
+    ),
     ("Load::run", "made of connects and joins, which have rows"),
     ("ListenOptions::bind", "waits only where `resolve` does"),
     ("ServerConfig::bind", "waits only where `resolve` does"),

@@ -274,6 +274,22 @@ fn a_killed_caller_takes_its_downloads_along() {
     folder.assert_holds(&[]);
 }
 
+/// A timeout of the caller's stops and reports like a kill.
+#[test]
+fn a_caller_that_times_out_takes_its_downloads_along() {
+    let folder = Folder::new();
+    let origin = Origin::start(|_, _| Then::Stall);
+    let (downloader, url) = (downloader(&folder), origin.url("/f"));
+    let caller = greenloop::spawn(move || {
+        let _limit = greenloop::Timeout::start(Duration::from_millis(20));
+        downloader.run([url])
+    });
+    let report = caller.join().unwrap().unwrap();
+    assert!(report.is_stopped);
+    assert_failed(&report.outcomes[0], FailureKind::Stopped);
+    folder.assert_holds(&[]);
+}
+
 #[test]
 fn a_discarding_run_counts_and_saves_nothing() {
     let folder = Folder::new();

@@ -173,7 +173,7 @@ fn slow_file() -> Vec<Row> {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = |end: OwnedFd| fs::File::from(end);
         let mut writer = file(writer.into());
-        writer.write_all(&[7; 64 << 10]).unwrap();
+        writer.write_all(&vec![7; 64 << 10]).unwrap();
         (Some(File::from_std(writer)), Some(file(reader.into())))
     }
     /// A write that has begun is completed; one that has not, is not.

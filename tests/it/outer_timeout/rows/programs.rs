@@ -199,7 +199,7 @@ fn pipes() -> Vec<Row> {
     fn full() -> Pipe {
         let mut pipe = empty();
         let limit = Duration::from_millis(5);
-        while let Ok(count) = pipe.1.write_deadline(&[7; 4096], limit.into()) {
+        while let Ok(count) = pipe.1.write_deadline(&vec![7; 4096], limit.into()) {
             pipe.2 += count;
         }
         pipe
