@@ -365,6 +365,11 @@ pub(crate) fn run_periodic(now: u64) -> u64 {
     due.next.into_inner()
 }
 
+/// Tells whether the watchdog's thread runs something of the user's now and then.
+pub(crate) fn are_any_periodic() -> bool {
+    PERIODIC.are_any()
+}
+
 pub(crate) static SPAWN: Hooks<Handle> = Hooks::new("on_spawn");
 pub(crate) static EXIT: Hooks<(Handle, Exit)> = Hooks::new("on_exit");
 pub(crate) static BLOCKED: Hooks<Blocked> = Hooks::new("on_blocked");
