@@ -205,6 +205,13 @@ impl Builder {
         self
     }
 
+    /// For a spawner that looks after its panic: that is not
+    /// [unhandled](crate::hooks::on_unhandled).
+    pub(crate) fn with_panic_told(mut self) -> Self {
+        self.panic_is_told = true;
+        self
+    }
+
     /// Starts `f`; see [`spawn`].
     ///
     /// # Panics
@@ -305,9 +312,7 @@ impl Builder {
             if let Err(error) = begin(stack_bytes, body) {
                 // Nobody is there to be told, and those who wait must not wait for ever.
                 log::error!("{error}");
-                tell_exit(&starting, &Exit::Killed);
-                registry::remove(&starting);
-                starting.completion.complete(&starting, Exit::Killed, None);
+                end_unbegun(&starting);
             }
         }));
         Ok(Paused::new(Greenlet::new(task, packet)))
@@ -328,11 +333,7 @@ impl Builder {
         match begin(stack_bytes, body) {
             Ok(()) => Ok(Greenlet::new(task, packet)),
             Err(error) => {
-                tell_exit(&task, &Exit::Killed);
-                registry::remove(&task);
-                if task.is_waited_for() {
-                    drain::leave();
-                }
+                end_unbegun(&task);
                 Err(SpawnError(error))
             }
         }
@@ -411,6 +412,13 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     // Before the seat is given up, which may go on on another worker.
     workers::leave();
     task.seat.vacate();
+}
+
+/// The end of a greenlet that could not be launched: a hook may have kept its handle.
+fn end_unbegun(task: &Arc<Task>) {
+    tell_exit(task, &Exit::Killed);
+    registry::remove(task);
+    task.completion.complete(task, Exit::Killed, None);
 }
 
 fn tell_exit(task: &Arc<Task>, exit: &Exit) {

@@ -213,7 +213,7 @@ impl Supervision {
     fn start(&mut self, index: usize) -> Result<(), SupervisorError> {
         let spec = &self.spec.children[index];
         let run = spec.run.clone();
-        let builder = Builder::new().name(spec.name.to_string());
+        let builder = Builder::new().name(spec.name.to_string()).with_panic_told();
         // Whichever comes first: a child finds itself running, and one that is killed before
         // it begins was.
         let shared = self.shared.clone();
