@@ -367,6 +367,7 @@ impl Builder {
             seat: Seat::default(),
             ticks: spawner.ticks(),
         });
+        task.descend_from(&spawner);
         if self.panic_is_told {
             task.completion.note_seen();
         }

@@ -118,6 +118,27 @@ fn hooks_may_remove_themselves() {
     });
 }
 
+// An `on_exit` hook that started a greenlet was told of its end, and started the next.
+#[test]
+fn what_a_hook_starts_is_told_to_no_hook() {
+    on_workers!({
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = count.clone();
+        let guard = hooks::on_exit(move |_, _| {
+            // A bound, for when it goes on.
+            if counted.fetch_add(1, Ordering::SeqCst) < 100 {
+                spawn(|| drop(spawn(|| ())));
+            }
+        });
+        for _ in 0..3 {
+            spawn(|| ()).join().unwrap();
+        }
+        assert!(greenloop::drain(Some(SOON)).unwrap());
+        drop(guard);
+        assert_eq!(count.load(Ordering::SeqCst), 3);
+    });
+}
+
 /// Counts how often it is dropped.
 struct Counted(Arc<AtomicU32>);
 
