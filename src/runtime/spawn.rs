@@ -172,7 +172,7 @@ pub struct Builder {
     stack_bytes: Option<usize>,
     background: bool,
     /// Whether a panic is certain to be told to somebody without a `join`.
-    panic_is_told: bool,
+    pub(crate) panic_is_told: bool,
 }
 
 impl Builder {
@@ -202,13 +202,6 @@ impl Builder {
     /// gevent: `ref=False` of a watcher.
     pub fn background(mut self) -> Self {
         self.background = true;
-        self
-    }
-
-    /// For a spawner that looks after its panic: that is not
-    /// [unhandled](crate::hooks::on_unhandled).
-    pub(crate) fn with_panic_told(mut self) -> Self {
-        self.panic_is_told = true;
         self
     }
 
