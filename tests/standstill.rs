@@ -30,7 +30,7 @@ const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3);
 
 /// Programs in which something may still happen, so that nothing may be reported.
-const LIVELY: [(&str, Lively); 7] = [
+const LIVELY: [(&str, Lively); 9] = [
     ("accept", accept),
     ("limit", limit),
     ("sleeper", sleeper),
@@ -38,7 +38,10 @@ const LIVELY: [(&str, Lively); 7] = [
     ("lane", lane),
     ("signal", signal),
     ("rest", rest),
+    ("periodic", periodic),
+    (MEMORY, memory),
 ];
+const MEMORY: &str = "memory";
 
 /// Sets the event after a while, by other means than a greenlet that is ready.
 type Lively = fn(Event);
@@ -66,7 +69,10 @@ fn main() {
 fn play(role: &str) {
     let workers = std::env::var(WORKERS).unwrap().parse().unwrap();
     let aborts = role != "once";
-    let config = Config::new().workers(workers).abort_on_deadlock(aborts);
+    let mut config = Config::new().workers(workers).abort_on_deadlock(aborts);
+    if role == MEMORY {
+        config = config.greenlets_threshold(0).memory_period(LONG);
+    }
     config.start().unwrap();
     match role {
         "circle" => circle(),
@@ -285,4 +291,14 @@ fn rest(event: Event) {
     assert!(!sleeper.wait_timeout(LONG).unwrap());
     event.set();
     sleeper.kill();
+}
+
+/// The watchdog's own thread does something now and then.
+fn periodic(event: Event) {
+    hooks::every(LONG, move || event.set()).keep();
+}
+
+/// So it does where it looks at memory.
+fn memory(event: Event) {
+    hooks::on_memory(move |_| event.set()).keep();
 }

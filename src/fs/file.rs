@@ -46,7 +46,7 @@ pub struct File {
     /// Bytes that were read when their caller had left, and how many of them are given out.
     ahead: Vec<u8>,
     given: usize,
-    /// A write's error whose caller had left.
+    /// The error of a write, or of a sync, whose caller had left.
     failed: Option<io::Error>,
     /// Travels to the thread and back.
     buffer: Vec<u8>,
@@ -199,7 +199,7 @@ impl File {
     /// May switch to other greenlets, on every call.
     ///
     /// # Errors
-    /// As [`File::metadata`]; the error of a write whose caller had left.
+    /// As [`File::metadata`]; the error of a write or a sync whose caller had left.
     #[track_caller]
     pub fn sync_all(&mut self) -> io::Result<()> {
         self.act(std::fs::File::sync_all)
@@ -257,7 +257,10 @@ impl File {
                 self.given = 0;
                 self.ahead.append(&mut bytes);
             }
-            Some(Outcome::Written(_, Err(error))) => self.failed = Some(error),
+            // The system tells of what did not get to the disk once, whoever is there.
+            Some(Outcome::Written(_, Err(error)) | Outcome::Done(Err(error))) => {
+                self.failed = Some(error);
+            }
             // Also one that was to undo the reading ahead: it has.
             Some(Outcome::Sought(Ok(_))) => self.forget_ahead(),
             // A failed read can be tried again; the rest has done what it should.
@@ -387,7 +390,7 @@ impl Write for File {
         }
     }
 
-    /// Waits for a write whose caller had left, and gives its error. Nothing else is
+    /// Waits for a write or a sync whose caller had left, and gives its error. Nothing else is
     /// buffered here; [`File::sync_all`] is for the disk.
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
@@ -432,5 +435,37 @@ impl From<std::fs::File> for File {
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.file.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The kernel reports a failed write-back to one sync only.
+    #[test]
+    fn a_failed_sync_whose_caller_has_left_is_told_to_the_next() {
+        crate::run(|| {
+            let null = std::fs::File::open("/dev/null").unwrap();
+            let mut file = File::from_std(null);
+            let (begun, has_begun) = mpsc::channel();
+            let (go_on, may_go_on) = mpsc::channel();
+            let sync = move |_: &std::fs::File| {
+                begun.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                Err(io::Error::from_raw_os_error(5))
+            };
+            // Long enough for a thread of the lane to begin it: a caller that leaves before
+            // takes it along.
+            let cut = crate::timeout(Duration::from_millis(500), || file.act(sync));
+            assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            has_begun.recv().unwrap();
+            go_on.send(()).unwrap();
+            assert_eq!(file.flush().unwrap_err().raw_os_error(), Some(5));
+            file.flush().unwrap();
+        });
     }
 }

@@ -185,7 +185,11 @@ impl State {
     /// Sends a signal, unless the child was reaped: then its number may be another's.
     pub(super) fn send(&self, signal: Signal) -> io::Result<()> {
         match &self.life {
-            Life::Running(pidfd) => Ok(pidfd_send_signal(pidfd, signal)?),
+            Life::Running(pidfd) => match pidfd_send_signal(pidfd, signal) {
+                // It was reaped by somebody else, just before we hear of it.
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
             Life::Ended(_) | Life::Lost => Ok(()),
         }
     }

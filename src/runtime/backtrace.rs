@@ -27,10 +27,12 @@
 //!   is 8 KiB on most machines, too small for a walk beside the registers that the kernel
 //!   saves there. A greenlet's stack is large enough unless it is nearly full, and so the
 //!   watchdog asks only if the pages of its last 32 KiB were never touched
-//!   ([`STACK_BYTES_FREE_MIN`]); the handler looks again, for 24 KiB. In between, the
+//!   ([`STACK_BYTES_FREE_MIN`]); the handler looks again, for 16 KiB. In between, the
 //!   greenlet could go some 20 KiB deeper than it ever was, just now, after it has not
 //!   switched for a tenth of a second; then it meets its guard page, some 10 KiB before it
 //!   would have done so by itself.
+//! - **That nothing else is on top of it.** Other signals are blocked meanwhile, so a fault
+//!   during a walk is the walk's, and what is dropped with it is the walk alone.
 //! - **That it cannot switch.** Nothing it calls is ours or the engine's, so it returns on the
 //!   thread and the stack on which it began, and the worker's records stay true.
 //! - **That it is meant.** It does something only if the watchdog has asked this very thread
@@ -40,7 +42,9 @@
 //!
 //! SIGURG (as the Go runtime uses it) is ignored by default, debuggers let it pass, and
 //! programs that use it for out-of-band data expect it at odd times. If the program has a
-//! handler for it, ours is not installed. `SA_RESTART` lets system calls go on that were
+//! handler for it, ours is not installed; once it has put one in front of ours, which may
+//! call ours, nothing is asked any more: the signal would be taken for the program's own,
+//! and a walk that is dropped would drop that handler in the middle. `SA_RESTART` lets system calls go on that were
 //! interrupted; poll, epoll_wait and nanosleep fail with EINTR all the same, as after any
 //! signal. std's own calls retry; ours do (`io`); the engine's epoll loop logs such an error
 //! and goes on, and is not reached here unless the greenlet stopped just now.
@@ -127,11 +131,41 @@ pub(crate) fn install() {
     let mut ours: libc::sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = on_signal as *const () as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    ours.sa_mask = all_but_faults();
     // SAFETY: `on_signal` has the signature that SA_SIGINFO asks for and is signal-safe, as
     // the module's text says.
     let result = unsafe { libc::sigaction(SIGNAL, &raw const ours, ptr::null_mut()) };
     overflow::set_rescuer(rescue);
     INSTALLED.store(result == 0, Ordering::Release);
+}
+
+/// Every signal but those that a fault of the handler's own raises: blocked, they would end
+/// the process.
+fn all_but_faults() -> libc::sigset_t {
+    // SAFETY: all zeroes is a valid set, the empty one.
+    let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is valid for writing.
+    unsafe { libc::sigfillset(&raw mut set) };
+    for fault in [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+    ] {
+        // SAFETY: as above, and it is a signal's number.
+        unsafe { libc::sigdelset(&raw mut set, fault) };
+    }
+    set
+}
+
+/// Tells whether the signal comes to our handler, and to nobody before it.
+fn is_in_front() -> bool {
+    // SAFETY: all zeroes is a valid sigaction.
+    let mut found: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null new action only queries; `found` is valid for writing.
+    let queried = unsafe { libc::sigaction(SIGNAL, ptr::null(), &raw mut found) };
+    queried == 0 && found.sa_sigaction == on_signal as *const () as usize
 }
 
 /// Where the worker `tid` is inside the greenlet whose stack lies from `low` to `top`,
@@ -148,7 +182,7 @@ fn ask(tid: u32, low: usize, top: usize) -> Option<(Vec<usize>, usize)> {
     // One request at a time; in a program only the watchdog asks.
     static ASKING: Mutex<()> = Mutex::new(());
     let _asking = lock(&ASKING);
-    let is_safe = INSTALLED.load(Ordering::Acquire) && overflow::is_in_front();
+    let is_safe = INSTALLED.load(Ordering::Acquire) && is_in_front() && overflow::is_in_front();
     if !is_safe || !workers::is_worker_tid(tid) {
         return None;
     }

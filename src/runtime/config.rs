@@ -149,7 +149,8 @@ impl Config {
     /// It sends the worker a SIGURG, whose handler notes the calls that it is in. System
     /// calls go on after it as `SA_RESTART` says: `poll` and `nanosleep` of a C library fail
     /// with `EINTR`, as after every signal. Nothing is installed if the program has a handler
-    /// for SIGURG of its own, and on systems other than Linux with glibc from 2.35 on.
+    /// for SIGURG of its own, and on systems other than Linux with glibc from 2.35 on; and
+    /// nothing is sent once the program has installed one later.
     pub fn stall_backtrace(mut self, backtrace: bool) -> Self {
         self.watch.backtrace = backtrace;
         self

@@ -17,7 +17,9 @@ use crate::runtime::{clock, registry, signal, threads};
 ///
 /// Looked for when no worker has had a turn for a second. It is said only when it is
 /// certain: nobody waits on time, a descriptor, a signal, a future or a blocking call; no
-/// signal is watched; and there is no OS thread that might still do something. A server
+/// signal is watched; no [`every`](crate::hooks::every) hook runs, nor an
+/// [`on_memory`](crate::hooks::on_memory) hook where there is a threshold; and there is no
+/// OS thread that might still do something. A server
 /// that waits for connections is never taken for one, nor is a program with threads of its
 /// own that wait in other ways than through this crate. What the look cannot see are
 /// coroutines that were started with the engine itself.

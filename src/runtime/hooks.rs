@@ -16,9 +16,9 @@
 //!
 //! No lock of the runtime is held meanwhile. A hook must not wait: blocking calls of this
 //! crate fail in it at once (those that cannot fail, such as taking a lock, wait all the
-//! same, and so should be short). What a hook itself spawns or drops runs no hooks. One
-//! that panics is removed, and an error is logged once, as gevent does with a trace
-//! function.
+//! same, and so should be short). What a hook itself spawns or drops runs no hooks: its
+//! greenlets start, fail and end untold, and so do those that they start. One that panics
+//! is removed, and an error is logged once, as gevent does with a trace function.
 //!
 //! # Examples
 //!
@@ -363,6 +363,11 @@ pub(crate) fn run_periodic(now: u64) -> u64 {
     };
     PERIODIC.run(&due);
     due.next.into_inner()
+}
+
+/// Tells whether the watchdog's thread runs something of the user's now and then.
+pub(crate) fn are_any_periodic() -> bool {
+    PERIODIC.are_any()
 }
 
 pub(crate) static SPAWN: Hooks<Handle> = Hooks::new("on_spawn");

@@ -231,7 +231,8 @@ impl Lane {
     /// Runs `f` on one of its threads and waits for it, while other greenlets run.
     ///
     /// A call from inside a job of the same lane runs in place, so that jobs cannot wait
-    /// for each other's threads. If the caller leaves early, `f` is dropped at once if it
+    /// for each other's threads. Those of two lanes that call into each other can, once both
+    /// lanes are full: let them share one. If the caller leaves early, `f` is dropped at once if it
     /// has not begun; otherwise it runs to its end, and its result is dropped there.
     ///
     /// # Switching

@@ -172,7 +172,7 @@ pub struct Builder {
     stack_bytes: Option<usize>,
     background: bool,
     /// Whether a panic is certain to be told to somebody without a `join`.
-    panic_is_told: bool,
+    pub(crate) panic_is_told: bool,
 }
 
 impl Builder {
@@ -305,9 +305,7 @@ impl Builder {
             if let Err(error) = begin(stack_bytes, body) {
                 // Nobody is there to be told, and those who wait must not wait for ever.
                 log::error!("{error}");
-                tell_exit(&starting, &Exit::Killed);
-                registry::remove(&starting);
-                starting.completion.complete(&starting, Exit::Killed, None);
+                end_unbegun(&starting);
             }
         }));
         Ok(Paused::new(Greenlet::new(task, packet)))
@@ -328,11 +326,7 @@ impl Builder {
         match begin(stack_bytes, body) {
             Ok(()) => Ok(Greenlet::new(task, packet)),
             Err(error) => {
-                tell_exit(&task, &Exit::Killed);
-                registry::remove(&task);
-                if task.is_waited_for() {
-                    drain::leave();
-                }
+                end_unbegun(&task);
                 Err(SpawnError(error))
             }
         }
@@ -366,6 +360,7 @@ impl Builder {
             seat: Seat::default(),
             ticks: spawner.ticks(),
         });
+        task.descend_from(&spawner);
         if self.panic_is_told {
             task.completion.note_seen();
         }
@@ -411,6 +406,13 @@ fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnc
     // Before the seat is given up, which may go on on another worker.
     workers::leave();
     task.seat.vacate();
+}
+
+/// The end of a greenlet that could not be launched: a hook may have kept its handle.
+fn end_unbegun(task: &Arc<Task>) {
+    tell_exit(task, &Exit::Killed);
+    registry::remove(task);
+    task.completion.complete(task, Exit::Killed, None);
 }
 
 fn tell_exit(task: &Arc<Task>, exit: &Exit) {

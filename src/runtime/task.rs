@@ -64,6 +64,8 @@ pub(crate) struct Task {
     shields: AtomicU32,
     /// Whether a hook runs in it.
     hooked: AtomicBool,
+    /// Whether a hook started it, or somebody whom a hook had started.
+    unhooked: AtomicBool,
 
     /// Running timeouts, outermost first. Only the owner changes it.
     limits: Mutex<Vec<Limit>>,
@@ -139,6 +141,7 @@ impl Task {
             kill_seen: AtomicBool::new(false),
             shields: AtomicU32::new(0),
             hooked: AtomicBool::new(false),
+            unhooked: AtomicBool::new(false),
             limits: Mutex::new(Vec::new()),
             nearest: AtomicU64::new(NEVER),
             deadline: AtomicU64::new(NEVER),
@@ -353,9 +356,19 @@ impl Task {
         self.link.get_or_init(link).clone()
     }
 
-    /// Notes that a hook runs here until [`Task::leave_hook`]; false if one does already.
+    /// Notes that a hook runs here until [`Task::leave_hook`]; false if none may, because
+    /// one does already, or because this one descends from a hook.
     pub(crate) fn enter_hook(&self) -> bool {
-        !self.hooked.swap(true, Ordering::Relaxed)
+        !self.unhooked.load(Ordering::Relaxed) && !self.hooked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that `spawner` started it: no hook is told of what a hook has started, which
+    /// might go on for ever.
+    pub(crate) fn descend_from(&self, spawner: &Self) {
+        let of = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if of(&spawner.hooked) || of(&spawner.unhooked) {
+            self.unhooked.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn leave_hook(&self) {

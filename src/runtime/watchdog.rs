@@ -243,6 +243,9 @@ impl Watchdog {
     }
 
     fn look_at_quiet(&mut self, now: u64) {
+        // This very thread may run what ends the standstill, and is not among the others.
+        let acts_itself =
+            hooks::are_any_periodic() || !self.memory.is_empty() && hooks::MEMORY.are_any();
         let quiet = &mut self.quiet;
         // Woken while all was settled: by a thread that begins to wait.
         if quiet.look_at == NEVER && !quiet.told {
@@ -251,7 +254,11 @@ impl Watchdog {
         if now < quiet.look_at {
             return;
         }
-        match prove_deadlock() {
+        let standstill = match prove_deadlock() {
+            Standstill::Certain(_) if acts_itself => Standstill::Unsure,
+            found => found,
+        };
+        match standstill {
             Standstill::No => quiet.look_at = NEVER,
             Standstill::Unsure => {
                 quiet.look_at = now.saturating_add(quiet.pause);

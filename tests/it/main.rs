@@ -20,6 +20,7 @@ mod net;
 #[cfg(feature = "fetch")]
 mod origin;
 mod os;
+mod os_review;
 mod outer_timeout;
 mod queues;
 mod runtime;

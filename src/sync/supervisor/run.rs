@@ -213,7 +213,8 @@ impl Supervision {
     fn start(&mut self, index: usize) -> Result<(), SupervisorError> {
         let spec = &self.spec.children[index];
         let run = spec.run.clone();
-        let builder = Builder::new().name(spec.name.to_string());
+        let mut builder = Builder::new().name(spec.name.to_string());
+        builder.panic_is_told = true;
         // Whichever comes first: a child finds itself running, and one that is killed before
         // it begins was.
         let shared = self.shared.clone();
