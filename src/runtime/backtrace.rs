@@ -44,18 +44,19 @@
 //! programs that use it for out-of-band data expect it at odd times. If the program has a
 //! handler for it, ours is not installed; once it has put one in front of ours, which may
 //! call ours, nothing is asked any more: the signal would be taken for the program's own,
-//! and a walk that is dropped would drop that handler in the middle. `SA_RESTART` lets system calls go on that were
-//! interrupted; poll, epoll_wait and nanosleep fail with EINTR all the same, as after any
+//! and a walk that is dropped would drop that handler in the middle. `SA_RESTART` lets
+//! system calls go on that were interrupted; poll, epoll_wait and nanosleep fail with EINTR all the same, as after any
 //! signal. std's own calls retry; ours do (`io`); the engine's epoll loop logs such an error
 //! and goes on, and is not reached here unless the greenlet stopped just now.
 
 #![expect(unsafe_code, reason = "signal handlers have no safe form")]
 
 use std::ffi::{c_int, c_void};
-use std::sync::Mutex;
+use std::fmt;
 use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, compiler_fence,
 };
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{mem, ptr};
 
@@ -172,9 +173,11 @@ fn is_in_front() -> bool {
 /// innermost call first, a frame a line.
 ///
 /// `None` if the worker went on to something else, or if it cannot be found out.
-pub(crate) fn of_worker(tid: u32, low: usize, top: usize) -> Option<String> {
+pub(crate) fn of_worker(tid: u32, low: usize, top: usize) -> Option<Trace> {
     let (frames, at) = ask(tid, low, top)?;
-    Some(symbolize(&frames, at))
+    // Before it come the handler's own.
+    let begin = frames.iter().position(|frame| *frame == at).unwrap_or(0);
+    Some(Trace(frames[begin..].into()))
 }
 
 /// The addresses of the frames, the handler's own first, and the interrupted instruction.
@@ -341,29 +344,40 @@ fn interrupted_at(context: *mut c_void) -> usize {
     }
 }
 
-/// Names for addresses.
-fn symbolize(frames: &[usize], at: usize) -> String {
-    use std::fmt::Write as _;
-    // Before it come the handler's own.
-    let begin = frames.iter().position(|frame| *frame == at).unwrap_or(0);
-    let mut out = String::new();
-    for (number, frame) in frames[begin..].iter().enumerate() {
-        // A return address stands behind its call, which may be another function's end.
-        let address = if number == 0 { *frame } else { frame - 1 };
-        let mut is_named = false;
-        backtrace::resolve(ptr::without_provenance_mut(address), |symbol| {
-            is_named = true;
-            let name = symbol.name().map(|name| format!("{name:#}"));
-            let _ = writeln!(out, "{number:4}: {}", name.unwrap_or_default());
-            if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-                let _ = writeln!(out, "             at {}:{line}", file.display());
+/// A thread's backtrace, innermost call first.
+///
+/// Its frames get their names when it is shown, a line each and one more for the place in
+/// the source. The first time takes a while: in a debug build of a large program a second
+/// or more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Trace(Arc<[usize]>);
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = Vec::new();
+        for (number, frame) in self.0.iter().enumerate() {
+            // A return address stands behind its call, which may be another function's end.
+            let address = if number == 0 { *frame } else { frame - 1 };
+            let before = lines.len();
+            backtrace::resolve(ptr::without_provenance_mut(address), |symbol| {
+                let name = symbol.name().map(|name| format!("{name:#}"));
+                lines.push(format!("{number:4}: {}", name.unwrap_or_default()));
+                if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
+                    lines.push(format!("             at {}:{line}", file.display()));
+                }
+            });
+            if lines.len() == before {
+                lines.push(format!("{number:4}: {frame:#x}"));
             }
-        });
-        if !is_named {
-            let _ = writeln!(out, "{number:4}: {frame:#x}");
         }
+        f.write_str(&lines.join("\n"))
     }
-    out
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trace({} frames)", self.0.len())
+    }
 }
 
 /// Tells whether this is glibc from 2.35 on, on the processor that [`rescue`] knows.

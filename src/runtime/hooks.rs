@@ -52,6 +52,7 @@ use crate::runtime::task::Task;
 use crate::runtime::{clock, watchdog};
 use crate::util::{discard, lock};
 
+pub use crate::runtime::backtrace::Trace;
 pub use crate::runtime::deadlock::{Deadlock, Waiter};
 pub use crate::runtime::lineage::Ancestor;
 pub use crate::runtime::memory::{Crossing, Measure, MemoryEvent};
@@ -101,13 +102,13 @@ pub struct Blocked {
     pub thread: u32,
     /// The kernel's function that the thread waits in, if it does and the system tells.
     pub kernel_place: Option<String>,
-    /// Where the thread is, innermost call first, a frame a line; `None` where it could
-    /// not be found out.
-    pub backtrace: Option<String>,
+    /// Where the thread is; `None` where that could not be found out.
+    pub backtrace: Option<Trace>,
 }
 
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Blocked {
+    /// All but the backtrace, in a line.
+    pub(crate) fn write_line(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let title = lineage::title(self.id, self.name.as_deref());
         let time = self.blocked_for;
         write!(f, "greenlet {title} has not switched for {time:.0?}")?;
@@ -117,8 +118,15 @@ impl fmt::Display for Blocked {
         if let Some(place) = &self.kernel_place {
             write!(f, "; in the kernel: {place}")?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_line(f)?;
         match &self.backtrace {
-            Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),
+            Some(backtrace) => write!(f, "\n{backtrace}"),
             None => Ok(()),
         }
     }

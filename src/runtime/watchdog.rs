@@ -410,7 +410,13 @@ fn tell_blocked(stall: &Stall) {
         backtrace: backtrace.filter(|_| is_there),
     };
     if !hooks::BLOCKED.run(&event) {
-        log::warn!("{event}");
+        // The line first: the frames' names take their time, and the program may end.
+        let mut line = String::new();
+        let _ = event.write_line(&mut line);
+        log::warn!("{line}");
+        if let Some(backtrace) = &event.backtrace {
+            log::warn!("{backtrace}");
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn test_blocking_this_thread() {
         gate.store(true, Ordering::Relaxed);
         greenlet.join().unwrap();
         if cfg!(all(target_env = "gnu", target_arch = "x86_64")) {
-            let backtrace = event.backtrace.unwrap();
+            let backtrace = event.backtrace.unwrap().to_string();
             assert!(
                 backtrace.contains("test_blocking_this_thread"),
                 "{backtrace}"
