@@ -1,12 +1,12 @@
 //! What a second look at the toolbox found, and what it looked for: user code that panics
 //! where nobody expects it, and calls that cross at the worst moment.
 
-use std::panic::panic_any;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::Event;
-use greenloop::{drain, spawn};
+use greenloop::sync::{Event, try_scope};
+use greenloop::{Error, drain, spawn};
 
 use crate::support::on_workers;
 
@@ -37,5 +37,25 @@ fn a_link_that_panics_with_a_bomb_harms_nobody() {
         go.set();
         told.recv_timeout(LONG).unwrap();
         assert!(drain(Some(LONG)).unwrap());
+    });
+}
+
+#[test]
+fn try_scope_panics_with_a_value_that_panics_in_its_drop() {
+    on_workers!({
+        let let_go = Event::new();
+        let enclosed = || {
+            try_scope(|s| {
+                drop(s.spawn(|| {
+                    let_go.wait()?;
+                    Ok(Bomb)
+                }));
+                let_go.set();
+                Ok::<_, Error>(())
+            })
+        };
+        let panic = catch_unwind(AssertUnwindSafe(enclosed)).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.ends_with("the bomb goes off"), "{text}");
     });
 }
