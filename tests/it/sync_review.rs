@@ -2,11 +2,12 @@
 //! where nobody expects it, and calls that cross at the worst moment.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::{Event, try_scope};
-use greenloop::{Error, drain, spawn};
+use greenloop::sync::{Event, Group, try_scope};
+use greenloop::{Builder, Error, drain, spawn};
 
 use crate::support::on_workers;
 
@@ -57,5 +58,29 @@ fn try_scope_panics_with_a_value_that_panics_in_its_drop() {
         let panic = catch_unwind(AssertUnwindSafe(enclosed)).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(text.ends_with("the bomb goes off"), "{text}");
+    });
+}
+
+#[test]
+fn a_member_that_is_discarded_and_added_at_once_still_leaves_with_its_end() {
+    on_workers!({
+        for round in 0..3000 {
+            let group = Group::new();
+            let paused = Builder::new().paused(|| ()).unwrap();
+            group.add(&paused);
+            let start = Barrier::new(2);
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    start.wait();
+                    group.discard(&paused);
+                });
+                start.wait();
+                for _ in 0..20 {
+                    group.add(&paused);
+                }
+            });
+            drop(paused);
+            assert!(group.join_timeout(LONG).unwrap(), "round {round}");
+        }
     });
 }
