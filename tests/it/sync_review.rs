@@ -6,10 +6,10 @@ use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::{Event, Group, try_scope};
-use greenloop::{Builder, Error, drain, spawn};
+use greenloop::sync::{Event, Group, Queue, try_scope};
+use greenloop::{Builder, Error, drain, spawn, yield_now};
 
-use crate::support::on_workers;
+use crate::support::{is_blocked, on_workers};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -82,5 +82,26 @@ fn a_member_that_is_discarded_and_added_at_once_still_leaves_with_its_end() {
             drop(paused);
             assert!(group.join_timeout(LONG).unwrap(), "round {round}");
         }
+    });
+}
+
+#[test]
+fn a_joiner_sees_that_all_was_done_even_if_more_came_at_once() {
+    on_workers!([1], {
+        let joined = spawn(|| {
+            let queue = Queue::unbounded();
+            queue.put(1).unwrap();
+            let joiner = {
+                let queue = queue.clone();
+                spawn(move || queue.join_timeout(LONG))
+            };
+            while !is_blocked(&joiner) {
+                yield_now().unwrap();
+            }
+            queue.try_get().unwrap().unwrap();
+            queue.try_put(2).unwrap();
+            joiner.join().unwrap().unwrap()
+        });
+        assert!(joined.join().unwrap());
     });
 }
