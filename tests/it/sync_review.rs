@@ -7,9 +7,9 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use greenloop::sync::{Event, Group, Queue, try_scope};
-use greenloop::{Builder, Error, drain, spawn, yield_now};
+use greenloop::{Builder, Error, Timeout, as_completed, drain, spawn, yield_now};
 
-use crate::support::{is_blocked, on_workers};
+use crate::support::{eventually, is_blocked, on_workers};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -103,5 +103,42 @@ fn a_joiner_sees_that_all_was_done_even_if_more_came_at_once() {
             joiner.join().unwrap().unwrap()
         });
         assert!(joined.join().unwrap());
+    });
+}
+
+#[test]
+fn as_completed_ends_a_loop_that_passes_errors_over() {
+    on_workers!({
+        let never = Event::new();
+        let reader = {
+            let never = never.clone();
+            spawn(move || {
+                let waiting = spawn(move || never.wait());
+                as_completed([waiting]).flatten().count()
+            })
+        };
+        eventually("the reader waits", || is_blocked(&reader));
+        reader.kill();
+        assert!(reader.wait_timeout(LONG).unwrap());
+        never.set();
+    });
+}
+
+#[test]
+fn as_completed_can_be_asked_again_after_a_timeout() {
+    on_workers!({
+        let go = Event::new();
+        let late = {
+            let go = go.clone();
+            spawn(move || go.wait())
+        };
+        let mut ended = as_completed([late]);
+        let timeout = Timeout::start(Duration::from_millis(2));
+        assert!(ended.next().unwrap().unwrap_err().is_timeout());
+        assert!(ended.next().is_none());
+        drop(timeout);
+        go.set();
+        ended.next().unwrap().unwrap().join().unwrap().unwrap();
+        assert!(ended.next().is_none());
     });
 }
