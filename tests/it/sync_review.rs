@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::{Event, Group, Queue, try_scope};
+use greenloop::sync::{Event, Group, Queue, Semaphore, try_scope};
 use greenloop::{Builder, Error, Timeout, as_completed, drain, spawn, yield_now};
 
 use crate::support::{eventually, is_blocked, on_workers};
@@ -140,5 +140,15 @@ fn as_completed_can_be_asked_again_after_a_timeout() {
         go.set();
         ended.next().unwrap().unwrap().join().unwrap().unwrap();
         assert!(ended.next().is_none());
+    });
+}
+
+#[test]
+fn permits_without_end_stay_without_end() {
+    on_workers!([1], {
+        let permits = Semaphore::new(usize::MAX);
+        permits.add_permits(2);
+        assert_eq!(permits.available(), usize::MAX);
+        drop(permits.acquire().unwrap());
     });
 }
