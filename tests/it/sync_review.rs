@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::{Event, Group, Queue, Semaphore, try_scope};
+use greenloop::sync::{Event, Group, Pool, Queue, Semaphore, try_scope};
 use greenloop::{Builder, Error, Timeout, as_completed, drain, spawn, yield_now};
 
 use crate::support::{eventually, is_blocked, on_workers};
@@ -86,6 +86,22 @@ fn a_member_that_is_discarded_and_added_at_once_still_leaves_with_its_end() {
 }
 
 #[test]
+fn a_stream_may_feed_another_one_of_the_same_pool() {
+    on_workers!({
+        for size in 1..=3 {
+            let reader = spawn(move || {
+                let pool = Pool::new(size);
+                let doubled = pool.stream(1..=5, |n| 2 * n).map(Result::unwrap);
+                let sums = pool.stream(doubled, |n| n + 1).map(Result::unwrap);
+                sums.collect::<Vec<_>>()
+            });
+            assert!(reader.wait_timeout(LONG).unwrap(), "size {size}");
+            assert_eq!(reader.join().unwrap(), [3, 5, 7, 9, 11], "size {size}");
+        }
+    });
+}
+
+#[test]
 fn a_joiner_sees_that_all_was_done_even_if_more_came_at_once() {
     on_workers!([1], {
         let joined = spawn(|| {
@@ -150,5 +166,46 @@ fn permits_without_end_stay_without_end() {
         permits.add_permits(2);
         assert_eq!(permits.available(), usize::MAX);
         drop(permits.acquire().unwrap());
+    });
+}
+
+#[test]
+fn a_stream_holds_no_place_while_its_input_waits() {
+    on_workers!({
+        let (pool, items) = (Pool::new(1), Queue::unbounded());
+        let reader = {
+            let (pool, items) = (pool.clone(), items.clone());
+            spawn(move || {
+                pool.stream(&items, |n: u8| n)
+                    .map(Result::unwrap)
+                    .collect::<Vec<_>>()
+            })
+        };
+        eventually("the input waits", || is_blocked(&reader));
+        let other = pool.spawn_timeout(|| 7, LONG).unwrap();
+        assert_eq!(other.join().unwrap(), 7);
+        items.put(1).unwrap();
+        items.put(2).unwrap();
+        items.close();
+        assert_eq!(reader.join().unwrap(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_streams_item_waits_for_a_place_through_timeouts() {
+    on_workers!({
+        let (pool, go) = (Pool::new(1), Event::new());
+        let other = {
+            let go = go.clone();
+            pool.spawn(move || go.wait()).unwrap()
+        };
+        let mut stream = pool.stream([1, 2], |n| n);
+        for _ in 0..3 {
+            let late = stream.next_timeout(Duration::from_millis(2));
+            assert!(late.unwrap_err().is_timeout());
+        }
+        go.set();
+        other.join().unwrap().unwrap();
+        assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
     });
 }
