@@ -330,9 +330,8 @@ impl Builder {
             Err(error) => {
                 tell_exit(&task, &Exit::Killed);
                 registry::remove(&task);
-                if task.is_waited_for() {
-                    drain::leave();
-                }
+                // A hook may have kept its handle, and wait.
+                task.completion.complete(&task, Exit::Killed, None);
                 Err(SpawnError(error))
             }
         }

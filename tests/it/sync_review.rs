@@ -170,6 +170,20 @@ fn permits_without_end_stay_without_end() {
 }
 
 #[test]
+fn a_greenlet_that_could_not_be_started_has_ended_for_a_hook() {
+    on_workers!({
+        let (tell, told) = channel();
+        let guard = greenloop::hooks::on_spawn(move |handle| tell.send(handle.clone()).unwrap());
+        let refused = Builder::new().stack_bytes(1 << 47).try_spawn(|| ());
+        drop(guard);
+        assert!(refused.is_err());
+        let handle = told.recv().unwrap();
+        assert!(handle.wait_timeout(LONG).unwrap());
+        assert!(drain(Some(LONG)).unwrap());
+    });
+}
+
+#[test]
 fn a_stream_holds_no_place_while_its_input_waits() {
     on_workers!({
         let (pool, items) = (Pool::new(1), Queue::unbounded());
