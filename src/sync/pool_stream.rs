@@ -197,7 +197,6 @@ where
     /// Default: the size of the pool, at most 1024.
     ///
     /// gevent: `maxsize`, which does not count what runs.
-    #[must_use]
     pub fn buffer(mut self, count: usize) -> Self {
         self.buffer = count.max(1);
         self
