@@ -3,13 +3,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use greenloop::sync::{Event, Group, Pool, Queue, Semaphore, try_scope};
-use greenloop::{Builder, Error, Timeout, as_completed, drain, spawn, yield_now};
+use greenloop::sync::{
+    Backoff, ChildSpec, Event, Group, Pool, Queue, Restart, Scope, Semaphore, Strategy,
+    SupervisorSpec, scope, try_scope,
+};
+use greenloop::{Builder, Config, Error, Timeout, as_completed, drain, spawn, yield_now};
 
-use crate::support::{eventually, is_blocked, on_workers};
+use crate::support::{child_var, eventually, is_blocked, on_workers, run_child, test_name};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -221,5 +225,123 @@ fn a_streams_item_waits_for_a_place_through_timeouts() {
         go.set();
         other.join().unwrap().unwrap();
         assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_supervisors_result_survives_what_its_children_own() {
+    on_workers!({
+        let bomb = std::sync::Mutex::new(Bomb);
+        let child = ChildSpec::new("quiet", move || drop(bomb.lock().unwrap()));
+        let spec = SupervisorSpec::new(Strategy::OneForOne);
+        let supervisor = spec.child(child.restart(Restart::Temporary)).start();
+        supervisor.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_supervisor_at_the_edges_of_its_limits() {
+    on_workers!({
+        let failing = |restarts_max, within, count: usize| {
+            let left = AtomicUsize::new(count);
+            let child = ChildSpec::new("failing", move || {
+                let left = left.fetch_sub(1, Ordering::SeqCst);
+                if left > 1 { Err("again") } else { Ok(()) }
+            });
+            let spec = SupervisorSpec::new(Strategy::OneForAll).backoff(Backoff::NONE);
+            let spec = spec.restarts_max(restarts_max, within);
+            spec.child(child.restart(Restart::Transient)).run()
+        };
+        assert_eq!(failing(0, LONG, 2).unwrap_err().failure(), Some("again"));
+        failing(0, LONG, 1).unwrap();
+        assert!(failing(9, LONG, 11).is_err());
+        failing(9, LONG, 10).unwrap();
+        // Within no time there are never too many.
+        failing(1, Duration::ZERO, 200).unwrap();
+    });
+}
+
+#[test]
+fn a_scope_that_meets_the_limit_still_waits_for_its_children() {
+    if child_var("GREENLOOP_TEST_LIMIT").is_none() {
+        let output = run_child(test_name!(), &[("GREENLOOP_TEST_LIMIT", "1")]);
+        assert!(output.status.success(), "{}", output.text);
+        return;
+    }
+    Config::new().workers(4).max_greenlets(3).start().unwrap();
+    for _ in 0..200 {
+        let borrowed = vec![7; 100];
+        let alive = AtomicUsize::new(0);
+        let child = || {
+            alive.fetch_add(1, Ordering::SeqCst);
+            while yield_now().is_ok() {}
+            assert!(borrowed.iter().all(|n| *n == 7));
+            alive.fetch_sub(1, Ordering::SeqCst);
+        };
+        let full = || {
+            scope(|s| {
+                for _ in 0..4 {
+                    std::mem::forget(s.spawn(child));
+                }
+            })
+        };
+        let panic = catch_unwind(AssertUnwindSafe(full)).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.starts_with("3 greenlets are alive"), "{text}");
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+        let fallible = || {
+            child();
+            Ok::<_, Error>(())
+        };
+        let full = || {
+            try_scope(|s| {
+                for _ in 0..3 {
+                    s.spawn(fallible);
+                }
+                s.try_spawn(fallible)?;
+                Ok(())
+            })
+        };
+        assert!(full().unwrap_err().to_string().starts_with("3 greenlets"));
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// Starts one more greenlet in its drop.
+struct Late<'scope, 'env>(&'scope Scope<'scope, 'env>, &'env AtomicUsize);
+
+impl Drop for Late<'_, '_> {
+    fn drop(&mut self) {
+        let ended = self.1;
+        self.0.spawn(move || {
+            for _ in 0..3 {
+                let _ = yield_now();
+            }
+            ended.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+}
+
+#[test]
+fn a_scope_waits_for_what_destructors_start() {
+    on_workers!({
+        for round in 0..300 {
+            let ended = AtomicUsize::new(0);
+            let counted = &ended;
+            scope(|s| {
+                // An unwanted value, one that is joined, what a body owns, and what a killed
+                // one owned that never began.
+                drop(s.spawn(move || Late(s, counted)));
+                drop(s.spawn(move || Late(s, counted)).join().unwrap());
+                let own = Late(s, counted);
+                s.spawn(move || drop(own));
+                let own = Late(s, counted);
+                let killed = s.spawn(move || drop(own));
+                killed.handle().kill();
+                std::mem::forget(killed);
+            })
+            .unwrap();
+            assert_eq!(ended.load(Ordering::SeqCst), 4, "round {round}");
+        }
     });
 }
