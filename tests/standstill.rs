@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use greenloop::net::TcpListener;
 use greenloop::signal::{SIGUSR1, Signals};
-use greenloop::sync::{Event, Semaphore};
+use greenloop::sync::{Event, Mutex, Semaphore};
 use greenloop::{Builder, Config, hooks, sleep, spawn};
 
 const ROLE: &str = "GREENLOOP_TEST_ROLE";
@@ -60,6 +60,7 @@ fn main() {
     for workers in [1, 2, 4] {
         a_circle_is_named(workers);
         waiting_for_nobody_is_told_too(workers);
+        who_locks_twice_is_told_to_wait_for_itself(workers);
         a_deadlock_is_told_once_and_the_program_goes_on(workers);
     }
     what_may_still_end_is_no_deadlock();
@@ -77,6 +78,7 @@ fn play(role: &str) {
     match role {
         "circle" => circle(),
         "nobody" => nobody(),
+        "twice" => twice(),
         "once" => once(),
         lively => {
             let (_, set_up) = LIVELY.iter().find(|(name, _)| *name == lively).unwrap();
@@ -190,6 +192,31 @@ fn waiting_for_nobody_is_told_too(workers: usize) {
         "{main}"
     );
     assert!(!text.contains("in a circle"), "{text}");
+}
+
+// A mutex that its holder locks again.
+
+fn twice() {
+    let greenlet = Builder::new().name("again").spawn(|| {
+        let data = Mutex::new(());
+        let first = data.lock().unwrap();
+        let second = data.lock().unwrap();
+        drop((first, second));
+    });
+    greenlet.join().unwrap();
+}
+
+fn who_locks_twice_is_told_to_wait_for_itself(workers: usize) {
+    let (status, text) = end(start("twice", workers));
+    assert_eq!(status.signal(), SIGABRT, "{text}");
+    let again = line(&text, "greenlet \"again\" (#");
+    assert!(
+        again.contains("waits on mutex at tests/standstill.rs:"),
+        "{again}"
+    );
+    assert!(again.contains(": held by greenlet \"again\" (#"), "{again}");
+    let circle = line(&text, "in a circle: greenlet \"again\" (#");
+    assert_eq!(circle.matches(" -> ").count(), 1, "{circle}");
 }
 
 // By default the process lives on, and who can still help does: here, the hook's thread.

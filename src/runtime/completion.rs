@@ -13,7 +13,7 @@ use crate::runtime::park::WaitList;
 use crate::runtime::spawn::Admitted;
 use crate::runtime::task::Task;
 use crate::runtime::watch::Watchers;
-use crate::util::lock;
+use crate::util::{discard, lock};
 
 /// Names a link, to take it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +197,8 @@ impl Completion {
                 };
                 link
             };
-            if catch_unwind(AssertUnwindSafe(|| shield(|| link(&exit)))).is_err() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| shield(|| link(&exit)))) {
+                discard(panic);
                 log::error!("a link of greenlet {} panicked", task.title());
             }
         }

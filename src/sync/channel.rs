@@ -311,6 +311,7 @@ impl<T> State<T> {
 }
 
 /// The items of a channel as they come; see [`Channel::iter`].
+#[must_use = "nothing is taken until it is asked"]
 #[derive(Debug)]
 pub struct ChannelIter<'a, T>(Option<&'a Channel<T>>);
 

@@ -81,11 +81,12 @@ where
     let returned = returned.unwrap_or_else(|panic| resume_unwind(panic));
     let first = lock(&scope.first).take();
     match (first, ended.panic, ended.interruption) {
-        (None | Some(Failure::OfClosure), ..) => returned,
-        (Some(Failure::Returned(error)), ..) => Err(error),
-        (Some(Failure::Panicked), Some(text), _) => {
+        // A panic without a failure: of a value that nobody wanted, in its drop.
+        (None | Some(Failure::Panicked), Some(text), _) => {
             panic!("a greenlet of the scope panicked: {text}")
         }
+        (None | Some(Failure::OfClosure), ..) => returned,
+        (Some(Failure::Returned(error)), ..) => Err(error),
         (Some(Failure::OfCaller), _, Some(error)) => Err(error.into()),
         // What `f` made of the panic that it joined says more.
         (Some(Failure::Panicked), None, _) => returned.and(Err(failed("panicked"))),

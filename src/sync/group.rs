@@ -279,7 +279,19 @@ impl Group {
     /// gevent: `Group.kill(timeout=limit)`.
     #[track_caller]
     pub fn kill_timeout(&self, limit: Duration) -> Result<bool> {
-        self.members.kill(limit.into())
+        self.kill_deadline(limit.into())
+    }
+
+    /// Like [`Group::kill`], waiting until `limit`; false if somebody was left.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Group::kill`]; `limit` itself is no error.
+    #[track_caller]
+    pub fn kill_deadline(&self, limit: Deadline) -> Result<bool> {
+        self.members.kill(limit)
     }
 
     fn place(&self) -> Place {

@@ -170,6 +170,10 @@ impl Members {
         if member.is_some() {
             let club: Arc<dyn Club> = self.clone();
             handle.resign(&club);
+            if self.contains(handle) {
+                // Added anew in between, and it is that one that has resigned.
+                handle.enrol(club);
+            }
         }
         member.is_some()
     }

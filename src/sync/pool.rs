@@ -400,7 +400,19 @@ impl Pool {
     /// As [`Group::join`](crate::sync::Group::join); `limit` itself is no error.
     #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> Result<bool> {
-        self.members.wait_empty(limit.into())
+        self.join_deadline(limit.into())
+    }
+
+    /// Waits until the pool has no members or `limit` has come; false if it always had some.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Group::join`](crate::sync::Group::join); `limit` itself is no error.
+    #[track_caller]
+    pub fn join_deadline(&self, limit: Deadline) -> Result<bool> {
+        self.members.wait_empty(limit)
     }
 
     /// Waits until the pool has no members, or for the first of them to fail; as
@@ -438,7 +450,19 @@ impl Pool {
     /// As [`Pool::kill`]; `limit` itself is no error.
     #[track_caller]
     pub fn kill_timeout(&self, limit: Duration) -> Result<bool> {
-        self.members.kill(limit.into())
+        self.kill_deadline(limit.into())
+    }
+
+    /// Like [`Pool::kill`], waiting until `limit`; false if somebody was left.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Pool::kill`]; `limit` itself is no error.
+    #[track_caller]
+    pub fn kill_deadline(&self, limit: Deadline) -> Result<bool> {
+        self.members.kill(limit)
     }
 }
 

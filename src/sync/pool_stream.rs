@@ -26,7 +26,8 @@ impl Pool {
     /// Calls `f` with every item of `input`, each in a greenlet of the pool, and gives the
     /// results in the order of the items.
     ///
-    /// An item is taken from `input` when there is a place for it. One that panics or is
+    /// An item is taken from `input` when there is room for it, and no place is held
+    /// meanwhile: `input` may be a stream of the same pool. One that panics or is
     /// killed has its error at its place, and the others go on. If `input` itself panics,
     /// that is the last result. A member of the pool that finds all places taken calls `f`
     /// right here.
@@ -137,7 +138,7 @@ impl Pool {
 /// An iterator over the results of [`Pool::stream`] and [`Pool::stream_unordered`].
 ///
 /// At most [`PoolStream::buffer`] items are out of the input and not given back yet:
-/// running, or finished and unread. Each call of `next` first starts as many as the buffer
+/// waiting for a place, running, or finished and unread. Each call of `next` first starts as many as the buffer
 /// and the pool have room for; between two calls nothing is started.
 ///
 /// An item that panics or is killed gives its error, and the iteration goes on. If the
@@ -149,10 +150,13 @@ impl Pool {
 /// that.
 ///
 /// gevent: the iterators of `imap` and `imap_unordered`; dropped, theirs run on.
+#[must_use = "nothing is started until it is asked"]
 pub struct PoolStream<I: Iterator, R> {
     pool: Pool,
     /// `None` when it has ended.
     input: Option<I>,
+    /// Out of the input, and waiting for a place.
+    pending: Option<I::Item>,
     /// The panic of the input, for when all results before it are read.
     failure: Option<Box<dyn Any + Send>>,
     f: Arc<Work<I::Item, R>>,
@@ -178,6 +182,7 @@ where
             buffer: pool.size().clamp(1, BUFFER_MAX),
             pool,
             input: Some(input),
+            pending: None,
             failure: None,
             f,
             ordered,
@@ -192,7 +197,6 @@ where
     /// Default: the size of the pool, at most 1024.
     ///
     /// gevent: `maxsize`, which does not count what runs.
-    #[must_use]
     pub fn buffer(mut self, count: usize) -> Self {
         self.buffer = count.max(1);
         self
@@ -243,12 +247,12 @@ where
             }
             if !self.running.is_empty() {
                 self.wait(limit)?;
-            } else if self.input.is_none() {
+            } else if !self.pull() {
                 let failure = self.failure.take();
                 return Ok(failure.map(|payload| Err(JoinError::panicked(payload))));
             } else if self.pool.contains(&current_handle()) {
                 // All places are taken, one of them by the caller: see `Pool::run`.
-                if let Some(item) = self.pull() {
+                if let Some(item) = self.pending.take() {
                     let result = catch_unwind(AssertUnwindSafe(|| (self.f)(item)));
                     return Ok(Some(result.map_err(JoinError::panicked)));
                 }
@@ -260,9 +264,13 @@ where
     }
 
     /// Starts what the buffer and the pool have room for.
+    ///
+    /// The place is taken last: the input may wait, also for a place in this very pool.
     #[track_caller]
     fn fill(&mut self) {
         while self.wants_more()
+            && !self.pool.is_full()
+            && self.pull()
             && let Some(place) = self.pool.members.try_reserve()
         {
             self.start(place);
@@ -270,13 +278,16 @@ where
     }
 
     fn wants_more(&self) -> bool {
-        self.input.is_some() && self.running.len() < self.buffer
+        let has_more = self.pending.is_some() || self.input.is_some();
+        has_more && self.running.len() < self.buffer
     }
 
-    /// Starts the next item, if there is one.
+    /// Starts the pending item.
     #[track_caller]
     fn start(&mut self, place: Place) {
-        let Some(item) = self.pull() else { return };
+        let Some(item) = self.pending.take() else {
+            return;
+        };
         let f = self.f.clone();
         let greenlet = place.start(move || f(item));
         let greenlet = greenlet.unwrap_or_else(|error| panic!("{error}"));
@@ -285,16 +296,21 @@ where
         handle.enrol(self.finished.clone());
     }
 
-    fn pull(&mut self) -> Option<I::Item> {
-        let input = self.input.as_mut()?;
-        let pulled = catch_unwind(AssertUnwindSafe(|| input.next()));
-        if let Ok(Some(item)) = pulled {
-            return Some(item);
+    /// Sees to it that an item is pending; false if there is no more.
+    fn pull(&mut self) -> bool {
+        if self.pending.is_none()
+            && let Some(input) = &mut self.input
+        {
+            match catch_unwind(AssertUnwindSafe(|| input.next())) {
+                Ok(Some(item)) => self.pending = Some(item),
+                ended => {
+                    // Never asked again, whatever it would say.
+                    discard(self.input.take());
+                    self.failure = ended.err();
+                }
+            }
         }
-        // Never asked again, whatever it would say.
-        discard(self.input.take());
-        self.failure = pulled.err();
-        None
+        self.pending.is_some()
     }
 
     /// The greenlet whose result is next, if it is there.
@@ -328,6 +344,7 @@ impl<I: Iterator, R> PoolStream<I, R> {
             // It may hold a result by now.
             discard(greenlet);
         }
+        discard(self.pending.take());
         discard(self.input.take());
         discard(self.failure.take());
     }

@@ -224,7 +224,7 @@ impl Semaphore {
         }
     }
 
-    /// Adds `count` permits, for waiters first.
+    /// Adds `count` permits, for waiters first. More than `usize::MAX` are never free.
     ///
     /// # Switching
     /// Never switches.
@@ -234,7 +234,7 @@ impl Semaphore {
         let mut state = lock(&self.state);
         for given in 0..count {
             if state.waiters.give(()).is_err() {
-                state.free += count - given;
+                state.free = state.free.saturating_add(count - given);
                 state.tell();
                 break;
             }

@@ -266,15 +266,20 @@ pub fn as_completed<T>(greenlets: impl IntoIterator<Item = Greenlet<T>>) -> AsCo
     AsCompleted {
         left: crowd.len(),
         crowd,
+        failed: false,
     }
 }
 
 /// An iterator over greenlets in the order of their ends; see [`as_completed`].
 ///
-/// If the caller is killed or times out it gives the error, and can be asked again.
+/// If the caller is killed or times out it gives the error, once, and can be asked again:
+/// as long as the call fails it gives `None`, so that a loop which passes over errors ends.
+#[must_use = "nothing is waited for until it is asked"]
 pub struct AsCompleted<T> {
     crowd: Crowd<Greenlet<T>>,
     left: usize,
+    /// The last call has failed.
+    failed: bool,
 }
 
 impl<T> Iterator for AsCompleted<T> {
@@ -285,15 +290,14 @@ impl<T> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        let next = self.crowd.next(Deadline::NEVER);
-        Some(next.map(|(_, greenlet)| {
-            self.left -= 1;
-            greenlet
-        }))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, None)
+        match self.crowd.next(Deadline::NEVER) {
+            Ok((_, greenlet)) => {
+                self.failed = false;
+                self.left -= 1;
+                Some(Ok(greenlet))
+            }
+            Err(error) => (!std::mem::replace(&mut self.failed, true)).then_some(Err(error)),
+        }
     }
 }
 

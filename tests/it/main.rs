@@ -30,4 +30,5 @@ mod streams;
 mod stress;
 mod switch;
 mod sync;
+mod sync_review;
 mod testkit;

@@ -266,6 +266,7 @@ fn own<T: Clone>(message: Arc<T>) -> T {
 }
 
 /// The messages of a subscriber as they come; see [`Subscriber::iter`].
+#[must_use = "nothing is taken until it is asked"]
 #[derive(Debug)]
 pub struct SubscriberIter<'a, T>(Option<&'a mut Subscriber<T>>);
 

@@ -7,10 +7,12 @@ use super::discipline::Discipline;
 use super::job::Job;
 
 /// The items of a queue as they come; see [`BaseQueue::iter`].
+#[must_use = "nothing is taken until it is asked"]
 #[derive(Debug)]
 pub struct Iter<'a, T, D: Discipline<T>>(Option<&'a BaseQueue<T, D>>);
 
 /// The items of a queue as jobs; see [`BaseQueue::jobs`].
+#[must_use = "nothing is taken until it is asked"]
 #[derive(Debug)]
 pub struct Jobs<'a, T, D: Discipline<T>>(Option<&'a BaseQueue<T, D>>);
 

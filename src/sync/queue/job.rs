@@ -155,10 +155,11 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
         lock(&self.state).unfinished()
     }
 
-    /// Waits until every item was taken and every [`Job`] is done.
+    /// Waits until at some moment every item was taken and every [`Job`] is done.
     ///
-    /// That is true of a queue that was never used, too. More items may come later: wait
-    /// after the last `put`, or [`close`](BaseQueue::close) first.
+    /// That is true of a queue that was never used, too. More items may come later, also
+    /// before the caller runs again: wait after the last `put`, or
+    /// [`close`](BaseQueue::close) first.
     ///
     /// # Switching
     /// May switch to other greenlets, on every call.
@@ -211,12 +212,16 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     #[track_caller]
     pub fn join_deadline(&self, limit: Deadline) -> Result<bool> {
         begin()?;
+        let mut seen = None;
         let joined = wait_for(
             &self.state,
             |state| &mut state.joiners,
             Wait::QueueJoin,
             limit,
-            |state| (state.unfinished() == 0).then_some(true),
+            |state| {
+                let rounds = *seen.get_or_insert(state.rounds);
+                (state.unfinished() == 0 || state.rounds != rounds).then_some(true)
+            },
         );
         match joined {
             Err(error) if error.is_own_limit() => Ok(false),

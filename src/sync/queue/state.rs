@@ -18,6 +18,9 @@ pub(super) struct State<T, D> {
     /// Items that were taken out and are not done: jobs, and what was handed to a getter
     /// that has not run since.
     pub(super) in_hand: usize,
+    /// How often all was done while somebody waited for it: who did sees it, even if more
+    /// came before it ran.
+    pub(super) rounds: u64,
     /// Waiting with empty slots; only while there are no items.
     pub(super) getters: Waiters<T>,
     /// Waiting with full slots; only while there is no room.
@@ -34,6 +37,7 @@ impl<T, D: Discipline<T>> State<T, D> {
             capacity,
             closed: false,
             in_hand: 0,
+            rounds: 0,
             getters: Waiters::new(),
             putters: Waiters::new(),
             peekers: WaitList::new(),
@@ -135,6 +139,7 @@ impl<T, D: Discipline<T>> State<T, D> {
     /// Wakes those who wait for all to be done, if all is.
     pub(super) fn tell_joiners(&mut self) {
         if self.joiners.len() > 0 && self.unfinished() == 0 {
+            self.rounds += 1;
             self.joiners.wake_all();
         }
     }

@@ -29,7 +29,9 @@ pub(super) fn run(spec: SupervisorSpec) -> Result<(), SupervisorError> {
 /// Supervises in a greenlet of its own, for handles that look on.
 #[track_caller]
 pub(super) fn run_shared(spec: SupervisorSpec, shared: &Arc<Shared>) {
-    let result = Supervision::new(spec, shared.clone()).run();
+    let mut supervision = Supervision::new(spec, shared.clone());
+    let result = supervision.run();
+    // Before what the children's closures own is dropped, which may panic.
     lock(&shared.state).result = Some(result);
 }
 
@@ -170,7 +172,7 @@ impl Supervision {
     }
 
     #[track_caller]
-    fn run(mut self) -> Result<(), SupervisorError> {
+    fn run(&mut self) -> Result<(), SupervisorError> {
         let supervised = self.supervise();
         let stopped = self.stop(0..self.children.len());
         supervised.and(stopped)

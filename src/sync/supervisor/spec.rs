@@ -138,6 +138,7 @@ impl SupervisorSpec {
     /// Gives up when more than `count` restarts were needed within the last `within`.
     ///
     /// Default: 3 within 5 s. A restart of several children for one failure counts once.
+    /// With a count of 0 the first failure is the last; a `within` of zero sets no limit.
     pub fn restarts_max(mut self, count: usize, within: Duration) -> Self {
         self.restarts_max = count;
         self.within = within;
