@@ -45,6 +45,21 @@ pub struct Greenlet<T> {
 pub struct Handle(Arc<Task>);
 
 /// How a greenlet ended, as links see it.
+///
+/// ```
+/// use greenloop::Exit;
+/// use std::time::Duration;
+///
+/// let sleeper = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+/// assert_eq!(sleeper.exit(), None);
+/// sleeper.kill_and_wait(None)?;
+/// assert_eq!(sleeper.exit(), Some(Exit::Killed));
+///
+/// let bad = greenloop::spawn(|| panic!("oops"));
+/// bad.wait()?;
+/// assert_eq!(bad.exit(), Some(Exit::Panicked("oops".into())));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exit {
@@ -151,7 +166,7 @@ impl Handle {
     }
 
     /// How it ended, once it has. A panic that was asked for counts as handled, see
-    /// [`hooks::on_unhandled`](crate::hooks::on_unhandled).
+    /// [`hooks::on_unhandled`].
     pub fn exit(&self) -> Option<Exit> {
         let exit = lock(&self.0.completion.state).exit.clone();
         if let Some(Exit::Panicked(_)) = exit {
@@ -168,6 +183,19 @@ impl Handle {
     /// # Errors
     /// The caller was killed or timed out; or it waits for itself.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let greenlet = greenloop::spawn(|| "value");
+    /// let handle = greenlet.handle();
+    /// let other = greenloop::spawn(move || handle.wait());
+    /// greenlet.wait()?;
+    /// assert!(greenlet.is_ok());
+    /// assert_eq!(greenlet.join().unwrap(), "value"); // still there
+    /// other.join().unwrap()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Greenlet.join()`.
     #[track_caller]
     pub fn wait(&self) -> Result<()> {
@@ -181,6 +209,18 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(!greenlet.wait_timeout(Duration::from_millis(2))?);
+    /// greenlet.kill();
+    /// assert!(greenlet.wait_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Greenlet.join(timeout=limit)`.
     #[track_caller]
@@ -241,7 +281,7 @@ impl Handle {
 
     /// Kills it: the blocking call it is in, and every later one, fails with an error for
     /// which [`Error::is_cancelled`] holds, until it ends or is inside
-    /// [`shield`]. One that has not begun never runs.
+    /// [`shield`](crate::shield). One that has not begun never runs.
     ///
     /// It is a request that cannot be refused for long, not an interruption: code between
     /// two blocking calls runs on, and destructors run as always.
@@ -313,6 +353,17 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(greenlet.kill_and_wait(Some(Duration::from_secs(60)))?);
+    /// assert!(greenlet.is_ready());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Greenlet.kill(timeout=limit)`.
     #[track_caller]
@@ -497,6 +548,14 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself if the greenlet did not panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = greenloop::spawn(|| panic!("oops")).join().unwrap_err();
+    /// let payload = error.into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"oops"));
+    /// ```
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.0 {
             JoinErrorKind::Panicked(payload) => Ok(payload),
