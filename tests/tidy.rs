@@ -4,6 +4,8 @@
 //! Each rule is a function from text to complaints, tried on a bad sample beside it, so
 //! that a rule which lets everything pass is noticed.
 
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/lex.rs"]
 mod lex;
 
