@@ -72,6 +72,8 @@ impl File {
     ///
     /// # Errors
     /// What the system reports, with the path; the caller was killed or timed out.
+    ///
+    /// gevent: `FileObjectThread(path, "rb")`.
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -86,6 +88,8 @@ impl File {
     ///
     /// # Errors
     /// As [`File::open`]. After a kill the file may be there all the same.
+    ///
+    /// gevent: `FileObjectThread(path, "wb")`.
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let mut options = OpenOptions::new();

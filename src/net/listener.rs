@@ -283,6 +283,8 @@ impl TcpListener {
     /// assert_eq!(nobody.unwrap_err().kind(), ErrorKind::TimedOut);
     /// # Ok::<(), greenloop::Error>(())
     /// ```
+    ///
+    /// gevent: `socket.settimeout(limit)` and `accept()`.
     #[track_caller]
     pub fn accept_timeout(&mut self, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_deadline(Deadline::after(limit))

@@ -81,6 +81,8 @@ impl WriteHalf {
     /// assert_eq!(text, "answer");
     /// # Ok::<(), greenloop::Error>(())
     /// ```
+    ///
+    /// gevent: `socket.shutdown(SHUT_WR)`.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
     }

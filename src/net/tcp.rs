@@ -169,6 +169,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The connection was reset.
+    ///
+    /// gevent: `socket.getpeername()`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.get_ref().peer_addr()
     }
@@ -177,6 +179,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the system reports.
+    ///
+    /// gevent: `socket.getsockname()`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.get_ref().local_addr()
     }
@@ -271,6 +275,8 @@ impl TcpStream {
     /// assert_eq!(&all, b"GET /");
     /// # Ok::<(), greenloop::Error>(())
     /// ```
+    ///
+    /// gevent: `socket.recv(n, MSG_PEEK)`.
     #[track_caller]
     pub fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let limit = Deadline::from(self.read_timeout);

@@ -155,6 +155,9 @@ impl TlsConnector {
     /// assert!(failed.unwrap_err().is_timeout());
     /// # Ok::<(), greenloop::Error>(())
     /// ```
+    ///
+    /// gevent: `SSLContext.wrap_socket(sock, server_hostname=name)`, whose handshake has
+    /// the socket's timeout.
     #[track_caller]
     pub fn connect<S: Stream>(
         &self,
@@ -208,6 +211,8 @@ impl TlsAcceptor {
     /// assert!(acceptor.accept(stream, Deadline::NEVER).is_err());
     /// # Ok::<(), greenloop::Error>(())
     /// ```
+    ///
+    /// gevent: `SSLContext.wrap_socket(sock, server_side=True)`.
     #[track_caller]
     pub fn accept<S: Stream>(&self, stream: S, limit: Deadline) -> Result<ServerTls<S>> {
         let tls = boxed(|| ServerConnection::new(self.config.clone()))?;

@@ -77,6 +77,8 @@ pub struct Child {
 
 impl Process {
     /// Its number. After the end it may be another process's.
+    ///
+    /// gevent: `Popen.pid`.
     pub fn id(&self) -> u32 {
         self.0.pid
     }

@@ -112,6 +112,8 @@ impl Command {
     }
 
     /// Sets an environment variable.
+    ///
+    /// gevent: the `env` argument, which replaces the whole environment.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         lock(&self.std).env(name, value);
         self
@@ -139,12 +141,17 @@ impl Command {
     }
 
     /// Starts it in another directory.
+    ///
+    /// gevent: the `cwd` argument.
     pub fn current_dir(&mut self, path: impl AsRef<Path>) -> &mut Self {
         lock(&self.std).current_dir(path);
         self
     }
 
     /// Says what its input is. Default: this process's; nothing for [`Command::output`].
+    ///
+    /// gevent: the `stdin` argument: `PIPE` is `Stdio::piped()`, `DEVNULL` is
+    /// `Stdio::null()`.
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
         lock(&self.std).stdin(stdin);
         self.stdin = Stream::Caller;

@@ -152,6 +152,8 @@ impl Config {
     /// ([`Config::abort_on_deadlock`]) and thresholds that are crossed
     /// ([`Config::memory_threshold`]), and runs the [`hooks`](crate::hooks) for them. While
     /// nothing runs it rests.
+    ///
+    /// gevent: `GEVENT_MONITOR_THREAD_ENABLE`, which is off by default.
     pub fn watchdog(mut self, watchdog: bool) -> Self {
         self.watch.enabled = watchdog;
         self

@@ -171,6 +171,8 @@ impl Timeout {
     ///
     /// A limit of zero fires at the next blocking call; none, or `Duration::MAX`, never
     /// does.
+    ///
+    /// gevent: `Timeout.start_new(limit)`.
     pub fn start(limit: impl Into<Option<Duration>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = TimeoutId(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -151,22 +151,30 @@ impl Handle {
     }
 
     /// Its number, which no other greenlet of this process has had or will have.
+    ///
+    /// gevent: `Greenlet.minimal_ident`, which is given again to others.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
     /// Its name, if it was given one.
+    ///
+    /// gevent: `Greenlet.name`.
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
     /// Tells whether it has ended.
+    ///
+    /// gevent: `Greenlet.ready()`.
     pub fn is_ready(&self) -> bool {
         lock(&self.0.completion.state).exit.is_some()
     }
 
     /// How it ended, once it has. A panic that was asked for counts as handled, see
     /// [`hooks::on_unhandled`].
+    ///
+    /// gevent: `Greenlet.value` and `Greenlet.exception`.
     pub fn exit(&self) -> Option<Exit> {
         let exit = lock(&self.0.completion.state).exit.clone();
         if let Some(Exit::Panicked(_)) = exit {
@@ -334,6 +342,8 @@ impl Handle {
 
     /// Tells whether it was started; false only for one that is
     /// [`Paused`](crate::Paused).
+    ///
+    /// gevent: `Greenlet.started`, which is false again after the end.
     pub fn is_started(&self) -> bool {
         !self.0.is_paused()
     }
@@ -556,6 +566,8 @@ impl JoinError {
     /// let payload = error.into_panic().unwrap();
     /// assert_eq!(payload.downcast_ref(), Some(&"oops"));
     /// ```
+    ///
+    /// gevent: `Greenlet.exc_info`.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.0 {
             JoinErrorKind::Panicked(payload) => Ok(payload),

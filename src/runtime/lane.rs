@@ -153,6 +153,8 @@ impl Lane {
     }
 
     /// Lets it have at most so many threads; see [`Lane::set_threads_max`].
+    ///
+    /// gevent: the `maxsize` of a `ThreadPool`.
     #[must_use]
     pub fn threads_max(self, threads_max: usize) -> Self {
         self.set_threads_max(threads_max);

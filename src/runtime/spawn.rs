@@ -182,6 +182,8 @@ impl Builder {
     }
 
     /// Names it, for dumps, logs and panic messages.
+    ///
+    /// gevent: `Greenlet.name`, which each has.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into().into_boxed_str());
         self

@@ -68,6 +68,8 @@ impl ServerConfig {
     ///
     /// Default: 10,000, or 64 less than the process may have descriptors. At the limit the
     /// server stops accepting; clients wait in the kernel's queue. At least 1.
+    ///
+    /// gevent: the `spawn=` argument of a server: a number is the size of its pool.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
         self

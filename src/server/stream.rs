@@ -106,6 +106,8 @@ impl StreamServer {
     }
 
     /// The address it listens on (the first, if there are several).
+    ///
+    /// gevent: `StreamServer.address`.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }

@@ -460,6 +460,8 @@ enum ResultErrorKind {
 impl ResultError {
     /// What [`Setter::fail`] was given, the same for all getters; `None` if it was not
     /// called.
+    ///
+    /// gevent: `AsyncResult.exception`.
     pub fn failure(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         match &self.0 {
             ResultErrorKind::Failure(failure) => Some(failure.as_ref()),

@@ -110,6 +110,8 @@ impl Event {
     }
 
     /// Tells whether it is set.
+    ///
+    /// gevent: `Event.is_set()`.
     pub fn is_set(&self) -> bool {
         lock(&self.state).set
     }

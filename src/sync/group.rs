@@ -149,6 +149,8 @@ impl Group {
     }
 
     /// The number of members.
+    ///
+    /// gevent: `len(group)`.
     pub fn len(&self) -> usize {
         self.members.with(|state| state.taken())
     }

@@ -48,6 +48,8 @@ pub struct PoolFull<F> {
 
 impl Pool {
     /// A pool with `size` places. With none, everyone waits for ever.
+    ///
+    /// gevent: `Pool(size)`.
     pub fn new(size: usize) -> Self {
         Self {
             members: Members::new(size, Wait::Pool),
@@ -352,6 +354,8 @@ impl Pool {
     // ---- asking and waiting ----
 
     /// The number of places; `usize::MAX` if it is unbounded.
+    ///
+    /// gevent: `Pool.size`.
     pub fn size(&self) -> usize {
         self.members.with(|state| state.capacity())
     }
@@ -400,6 +404,8 @@ impl Pool {
     }
 
     /// The number of members.
+    ///
+    /// gevent: `len(pool)`.
     pub fn len(&self) -> usize {
         self.members.with(|state| state.taken())
     }
@@ -431,6 +437,8 @@ impl Pool {
     }
 
     /// The members at this moment, oldest first.
+    ///
+    /// gevent: `iter(pool)`.
     pub fn members(&self) -> Vec<Handle> {
         self.members.handles()
     }

@@ -63,6 +63,8 @@ struct State {
 impl Semaphore {
     /// A semaphore with `permits` permits; with none, everyone waits for
     /// [`Semaphore::add_permits`].
+    ///
+    /// gevent: `Semaphore(value=permits)`.
     pub fn new(permits: usize) -> Self {
         let state = State {
             free: permits,
@@ -305,6 +307,8 @@ impl Semaphore {
     }
 
     /// The number of permits that nobody holds.
+    ///
+    /// gevent: `Semaphore.counter`.
     pub fn available(&self) -> usize {
         lock(&self.state).free
     }

@@ -72,6 +72,8 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
 
     /// A queue that holds as many items as are put. Memory is its only limit: bound the
     /// queue unless something else bounds its producers.
+    ///
+    /// gevent: `Queue()`.
     pub fn unbounded() -> Self {
         Self::new(D::default(), usize::MAX)
     }
@@ -404,11 +406,15 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     }
 
     /// The number of items in the queue; those of waiting putters do not count.
+    ///
+    /// gevent: `Queue.qsize()`.
     pub fn len(&self) -> usize {
         lock(&self.state).items.len()
     }
 
     /// Tells whether no item is in the queue.
+    ///
+    /// gevent: `Queue.empty()`.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
