@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 
 /// Something on the network, say: every fourth one takes too long.
 fn job(n: u64) -> Result<Option<u64>> {
-    let takes = if n % 4 == 0 { 5000 } else { 10 * (n % 5) };
+    let takes = if n.is_multiple_of(4) {
+        5000
+    } else {
+        10 * (n % 5)
+    };
     timeout_or_none(Duration::from_millis(80), || {
         sleep(Duration::from_millis(takes))?;
         Ok(n * n)
