@@ -109,6 +109,17 @@ fn programs(doc: &str) -> String {
     text
 }
 
+/// How long a file is, without the code blocks in its doc comments.
+pub(crate) fn lines_without_examples(text: &str) -> usize {
+    let mut inside = false;
+    let counts = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("/// ```");
+        inside ^= is_fence;
+        !inside && !is_fence
+    };
+    text.lines().filter(counts).count()
+}
+
 /// The word before the name of a public item on this line, and the rest from the name on.
 fn opening(line: &str) -> Option<(&'static str, &str)> {
     let mut rest = line.trim_start().strip_prefix("pub ")?;
@@ -320,6 +331,12 @@ fn example_of_functions_rule_notices() {
     );
     let whole = whole.replace("pub fn", "#[track_caller]\n#[expect(\n    x,\n)]\npub fn");
     assert_eq!(count(&whole), 0);
+}
+
+#[test]
+fn lines_of_examples_do_not_count() {
+    let text = "/// A.\n/// ```\n/// x\n/// ```\nfn a() {}\n";
+    assert_eq!(lines_without_examples(text), 2);
 }
 
 #[test]
