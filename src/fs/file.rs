@@ -72,6 +72,8 @@ impl File {
     ///
     /// # Errors
     /// What the system reports, with the path; the caller was killed or timed out.
+    ///
+    /// gevent: `FileObjectThread(path, "rb")`.
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -86,6 +88,8 @@ impl File {
     ///
     /// # Errors
     /// As [`File::open`]. After a kill the file may be there all the same.
+    ///
+    /// gevent: `FileObjectThread(path, "wb")`.
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -125,6 +129,20 @@ impl File {
     }
 
     /// Takes over a file that std opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-from-std-{}", std::process::id()));
+    /// use greenloop::fs::File;
+    /// use std::io::Write;
+    ///
+    /// let file = greenloop::blocking({ let path = path.clone(); move || std::fs::File::create(path) })??;
+    /// File::from_std(file).write_all(b"text")?;
+    /// assert_eq!(greenloop::fs::read(&path)?, b"text");
+    /// # greenloop::fs::remove_file(&path)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn from_std(file: std::fs::File) -> Self {
         Self {
             file: Arc::new(file),
@@ -144,6 +162,21 @@ impl File {
     ///
     /// # Errors
     /// The caller was killed or timed out; the process has no descriptor left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-into-std-{}", std::process::id()));
+    /// use greenloop::fs::File;
+    /// use std::io::{Seek, Write};
+    ///
+    /// let mut file = File::create(&path)?;
+    /// file.write_all(b"text")?;
+    /// let mut file = file.into_std()?;
+    /// assert_eq!(file.stream_position()?, 4);
+    /// # greenloop::fs::remove_file(&path)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn into_std(mut self) -> io::Result<std::fs::File> {
         self.rewind_ahead()?;
@@ -158,6 +191,14 @@ impl File {
     ///
     /// # Errors
     /// What the system reports; the caller was killed or timed out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let file = greenloop::fs::File::open("Cargo.toml")?;
+    /// assert!(file.metadata()?.is_file());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn metadata(&self) -> io::Result<Metadata> {
         begin()?;
@@ -172,6 +213,14 @@ impl File {
     ///
     /// # Errors
     /// As [`File::metadata`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let file = greenloop::fs::File::open("Cargo.toml")?;
+    /// assert_eq!(file.len()?, greenloop::fs::read("Cargo.toml")?.len() as u64);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     #[expect(
         clippy::len_without_is_empty,
@@ -188,6 +237,21 @@ impl File {
     ///
     /// # Errors
     /// As [`File::metadata`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-set-len-{}", std::process::id()));
+    /// use greenloop::fs::File;
+    /// use std::io::Write;
+    ///
+    /// let mut file = File::create(&path)?;
+    /// file.write_all(b"a long text")?;
+    /// file.set_len(6)?;
+    /// assert_eq!(greenloop::fs::read(&path)?, b"a long");
+    /// # greenloop::fs::remove_file(&path)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn set_len(&mut self, size: u64) -> io::Result<()> {
         self.act(move |file| file.set_len(size))
@@ -200,6 +264,24 @@ impl File {
     ///
     /// # Errors
     /// As [`File::metadata`]; the error of a write or a sync whose caller had left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-sync-all-{}", std::process::id()));
+    /// use greenloop::fs::{self, File};
+    /// use std::io::Write;
+    ///
+    /// // All or nothing is there under the name, also after a crash.
+    /// let part = path.with_extension("part");
+    /// let mut file = File::create(&part)?;
+    /// file.write_all(b"all of it")?;
+    /// file.sync_all()?;
+    /// fs::rename(&part, &path)?;
+    /// assert_eq!(fs::read(&path)?, b"all of it");
+    /// # fs::remove_file(&path)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn sync_all(&mut self) -> io::Result<()> {
         self.act(std::fs::File::sync_all)
@@ -212,6 +294,23 @@ impl File {
     ///
     /// # Errors
     /// As [`File::sync_all`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-sync-data-{}", std::process::id()));
+    /// use greenloop::fs::File;
+    /// use std::io::Write;
+    ///
+    /// let mut journal = File::create(&path)?;
+    /// for entry in ["one\n", "two\n"] {
+    ///     journal.write_all(entry.as_bytes())?;
+    ///     journal.sync_data()?; // before anybody is told of it
+    /// }
+    /// assert_eq!(journal.len()?, 8);
+    /// # greenloop::fs::remove_file(&path)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn sync_data(&mut self) -> io::Result<()> {
         self.act(std::fs::File::sync_data)

@@ -59,6 +59,14 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`]; `InvalidData` if it is not UTF-8.
+///
+/// # Examples
+///
+/// ```
+/// let manifest = greenloop::fs::read_to_string("Cargo.toml")?;
+/// assert!(manifest.starts_with("[package]"));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
     on_lane("reading", path.as_ref(), |path| fs::read_to_string(path))
@@ -100,6 +108,16 @@ pub fn write(path: impl AsRef<Path>, content: impl Into<Vec<u8>>) -> Result<()> 
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-copy-{}", std::process::id()));
+/// let bytes = greenloop::fs::copy("Cargo.toml", &path)?;
+/// assert_eq!(bytes, greenloop::fs::metadata("Cargo.toml")?.len());
+/// # greenloop::fs::remove_file(&path)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
     let to = to.as_ref().to_owned();
@@ -113,6 +131,21 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-rename-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// let part = path.with_extension("part");
+/// fs::write(&part, "whole")?;
+/// fs::rename(&part, &path)?; // who looks sees all of it or nothing
+/// assert!(!fs::exists(&part)?);
+/// assert_eq!(fs::read(&path)?, b"whole");
+/// # fs::remove_file(&path)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let to = to.as_ref().to_owned();
@@ -126,6 +159,21 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-hard-link-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// let other = path.with_extension("other");
+/// fs::write(&path, "one file")?;
+/// fs::hard_link(&path, &other)?;
+/// fs::remove_file(&path)?;
+/// assert_eq!(fs::read(&other)?, b"one file");
+/// # fs::remove_file(&other)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn hard_link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let to = to.as_ref().to_owned();
@@ -141,6 +189,19 @@ pub fn hard_link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let link = std::env::temp_dir().join(format!("greenloop-doc-symlink-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::symlink("/", &link)?;
+/// assert!(fs::symlink_metadata(&link)?.is_symlink());
+/// assert!(fs::metadata(&link)?.is_dir());
+/// # fs::remove_file(&link)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     let target = target.as_ref().to_owned();
@@ -156,6 +217,18 @@ pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// # let link = std::env::temp_dir().join(format!("greenloop-doc-read-link-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::symlink("no/matter/whether/it/is/there", &link)?;
+/// assert!(fs::read_link(&link)?.ends_with("is/there"));
+/// # fs::remove_file(&link)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn read_link(path: impl AsRef<Path>) -> Result<PathBuf> {
     on_lane("reading the link", path.as_ref(), |path| {
@@ -170,6 +243,14 @@ pub fn read_link(path: impl AsRef<Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// let root = greenloop::fs::canonicalize("/./..")?;
+/// assert_eq!(root, std::path::Path::new("/"));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn canonicalize(path: impl AsRef<Path>) -> Result<PathBuf> {
     on_lane("resolving", path.as_ref(), |path| fs::canonicalize(path))
@@ -182,6 +263,14 @@ pub fn canonicalize(path: impl AsRef<Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// let about = greenloop::fs::metadata("Cargo.toml")?;
+/// assert!(about.is_file() && about.len() > 0);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn metadata(path: impl AsRef<Path>) -> Result<Metadata> {
     on_lane("looking at", path.as_ref(), |path| fs::metadata(path))
@@ -194,6 +283,18 @@ pub fn metadata(path: impl AsRef<Path>) -> Result<Metadata> {
 ///
 /// # Errors
 /// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// # let link = std::env::temp_dir().join(format!("greenloop-doc-lstat-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::symlink("/", &link)?;
+/// assert!(!fs::symlink_metadata(&link)?.is_dir());
+/// # fs::remove_file(&link)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn symlink_metadata(path: impl AsRef<Path>) -> Result<Metadata> {
     on_lane("looking at", path.as_ref(), |path| {
@@ -208,6 +309,14 @@ pub fn symlink_metadata(path: impl AsRef<Path>) -> Result<Metadata> {
 ///
 /// # Errors
 /// As [`read`]; that there is nothing is no error.
+///
+/// # Examples
+///
+/// ```
+/// assert!(greenloop::fs::exists("Cargo.toml")?);
+/// assert!(!greenloop::fs::exists("no/such/file")?);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn exists(path: impl AsRef<Path>) -> Result<bool> {
     on_lane("looking at", path.as_ref(), |path| fs::exists(path))
@@ -220,6 +329,21 @@ pub fn exists(path: impl AsRef<Path>) -> Result<bool> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-permissions-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::write(&path, "final")?;
+/// let mut permissions = fs::metadata(&path)?.permissions();
+/// permissions.set_readonly(true);
+/// fs::set_permissions(&path, permissions)?;
+/// assert!(fs::metadata(&path)?.permissions().readonly());
+/// # fs::remove_file(&path)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> Result<()> {
     on_lane("changing permissions of", path.as_ref(), move |path| {
@@ -234,6 +358,17 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> Resu
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-remove-{}", std::process::id()));
+/// greenloop::fs::write(&path, "")?;
+/// greenloop::fs::remove_file(&path)?;
+/// let error = greenloop::fs::remove_file(&path).unwrap_err(); // there is none any more
+/// assert_eq!(error.io_kind(), std::io::ErrorKind::NotFound);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
     on_lane("removing", path.as_ref(), |path| fs::remove_file(path))
@@ -246,6 +381,17 @@ pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-create-dir-{}", std::process::id()));
+/// greenloop::fs::create_dir(&path)?;
+/// let error = greenloop::fs::create_dir(&path).unwrap_err();
+/// assert_eq!(error.io_kind(), std::io::ErrorKind::AlreadyExists);
+/// # greenloop::fs::remove_dir(&path)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn create_dir(path: impl AsRef<Path>) -> Result<()> {
     on_lane("making", path.as_ref(), |path| fs::create_dir(path))
@@ -258,6 +404,19 @@ pub fn create_dir(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-create-all-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::create_dir_all(path.join("a/b"))?;
+/// fs::create_dir_all(path.join("a/b"))?; // that it is there is no error
+/// assert!(fs::metadata(path.join("a/b"))?.is_dir());
+/// # fs::remove_dir_all(&path)?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn create_dir_all(path: impl AsRef<Path>) -> Result<()> {
     on_lane("making", path.as_ref(), |path| fs::create_dir_all(path))
@@ -270,6 +429,20 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-remove-dir-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::create_dir_all(path.join("inside"))?;
+/// assert!(fs::remove_dir(&path).is_err(), "it is not empty");
+/// fs::remove_dir(path.join("inside"))?;
+/// fs::remove_dir(&path)?;
+/// assert!(!fs::exists(&path)?);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn remove_dir(path: impl AsRef<Path>) -> Result<()> {
     on_lane("removing", path.as_ref(), |path| fs::remove_dir(path))
@@ -282,6 +455,19 @@ pub fn remove_dir(path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// As [`read`]. After a kill it may have happened all the same.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("greenloop-doc-remove-all-{}", std::process::id()));
+/// use greenloop::fs;
+///
+/// fs::create_dir_all(path.join("a/b"))?;
+/// fs::write(path.join("a/file"), "text")?;
+/// fs::remove_dir_all(&path)?;
+/// assert!(!fs::exists(&path)?);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[track_caller]
 pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<()> {
     on_lane("removing", path.as_ref(), |path| fs::remove_dir_all(path))

@@ -168,6 +168,17 @@ impl Stdin {
     /// # Errors
     /// As [`Stdin::lock`]; what the system reports; `InvalidData` if the line is not UTF-8.
     /// A caller that was killed or timed out has taken nothing of the line.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let mut name = String::new();
+    /// if greenloop::stdin().read_line(&mut name)? == 0 {
+    ///     name.push_str("nobody"); // the end of the input
+    /// }
+    /// assert!(!name.is_empty());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn read_line(&self, line: &mut String) -> io::Result<usize> {
         self.lock()?.read_line(line)
@@ -209,6 +220,22 @@ impl Shared {
 impl StdinLock {
     /// Limits the wait of each later read for more bytes; `None`, the default, is no
     /// limit.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::io::{BufRead, ErrorKind};
+    /// use std::time::Duration;
+    ///
+    /// let mut input = greenloop::stdin().lock()?;
+    /// input.set_read_timeout(Some(Duration::from_secs(5)));
+    /// let mut answer = String::new();
+    /// match input.read_line(&mut answer) {
+    ///     Err(error) if error.kind() == ErrorKind::TimedOut => answer.push('y'),
+    ///     read => assert_eq!(read?, answer.len()),
+    /// }
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn set_read_timeout(&mut self, limit: Option<Duration>) {
         self.timeout = limit;
     }
@@ -221,6 +248,19 @@ impl StdinLock {
     ///
     /// # Errors
     /// `TimedOut` when `limit` passed; a kill; what the system reports. No byte is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use greenloop::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// let mut buf = [0; 4096];
+    /// let soon = Deadline::after(Duration::from_secs(5));
+    /// let bytes = greenloop::stdin().lock()?.read_deadline(&mut buf, soon)?;
+    /// assert!(bytes <= buf.len());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         begin()?;

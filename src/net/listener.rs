@@ -40,6 +40,19 @@ pub struct TcpListener {
 }
 
 /// How to listen: see each option.
+///
+/// ```
+/// use greenloop::net::ListenOptions;
+///
+/// // Two processes could share the port so.
+/// let options = ListenOptions::new().backlog(128).reuse_port(true).only_v6(false);
+/// let first = options.bind("127.0.0.1:0")?;
+/// let second = options.bind(first.local_addr()?)?;
+/// assert_eq!(first.local_addr()?, second.local_addr()?);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
+/// gevent: the `backlog` and `reuse_addr` arguments of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct ListenOptions {
@@ -96,6 +109,17 @@ impl ListenOptions {
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::ListenOptions;
+    ///
+    /// let listener = ListenOptions::new().backlog(16).bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    #[track_caller]
     pub fn bind(&self, address: impl ToString) -> Result<TcpListener> {
         let address: Address = address.to_string().parse()?;
         let fail = |error: io::Error, on: &dyn fmt::Display| {
@@ -181,6 +205,7 @@ impl TcpListener {
     /// ```
     ///
     /// gevent: the `listener` argument of `StreamServer`.
+    #[track_caller]
     pub fn bind(address: impl ToString) -> Result<Self> {
         ListenOptions::new().bind(address)
     }
@@ -189,6 +214,19 @@ impl TcpListener {
     ///
     /// # Errors
     /// The descriptor cannot be registered: out of memory or of watches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = greenloop::blocking(|| std::net::TcpListener::bind("127.0.0.1:0"))??;
+    /// let mut listener = TcpListener::from_std(listener)?;
+    /// let _client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (_stream, peer) = listener.accept()?;
+    /// assert!(peer.ip().is_loopback());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         Ok(Self {
             source: Source::new(listener)?,
@@ -207,6 +245,18 @@ impl TcpListener {
     /// pause before the next call). Cancelled, when the greenlet was killed; timeout, when
     /// a [`Timeout`](crate::Timeout) passed.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (_stream, peer) = listener.accept()?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `socket.accept()`.
     #[track_caller]
     pub fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -220,6 +270,21 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`TcpListener::accept`]; timeout also when `limit` passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use std::io::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let nobody = listener.accept_timeout(Duration::from_millis(2));
+    /// assert_eq!(nobody.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `socket.settimeout(limit)` and `accept()`.
     #[track_caller]
     pub fn accept_timeout(&mut self, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_deadline(Deadline::after(limit))

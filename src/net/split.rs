@@ -60,6 +60,29 @@ impl WriteHalf {
     ///
     /// # Errors
     /// As [`Stream::shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let (mut reader, mut writer) = TcpStream::connect(listener.local_addr()?)?.split()?;
+    /// let (mut server, _) = listener.accept()?;
+    /// writer.write_all(b"question")?;
+    /// writer.shutdown()?;
+    /// let mut text = String::new();
+    /// server.read_to_string(&mut text)?; // the end has come
+    /// server.write_all(b"answer")?;
+    /// drop(server);
+    /// text.clear();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "answer");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `socket.shutdown(SHUT_WR)`.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
     }

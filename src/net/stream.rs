@@ -12,6 +12,33 @@ use crate::runtime::deadline::Deadline;
 /// variants take their own limit instead. Kills and [`Timeout`](crate::Timeout)s end all
 /// of them. After a call that failed so, a read has consumed nothing, and a write of a
 /// whole buffer has sent an unknown part of it: only closing is safe then.
+///
+/// Code over any stream, here one in memory:
+///
+/// ```
+/// # #[cfg(feature = "testkit")] {
+/// use greenloop::Deadline;
+/// use greenloop::net::Stream;
+/// use greenloop::testkit::stream_pair;
+/// use std::io::ErrorKind;
+/// use std::time::Duration;
+///
+/// fn ask<S: Stream>(stream: &mut S, limit: Duration) -> std::io::Result<[u8; 3]> {
+///     let limit = Deadline::from(limit); // for question and answer together
+///     let mut answer = [0; 3];
+///     stream.write_all_deadline(b"name?", limit)?;
+///     stream.read_exact_deadline(&mut answer, limit)?;
+///     Ok(answer)
+/// }
+///
+/// let (mut client, mut server) = stream_pair(64);
+/// let late = ask(&mut client, Duration::from_millis(2)).unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::TimedOut);
+/// server.write_all_deadline(b"Bob", Deadline::NEVER)?;
+/// assert_eq!(&ask(&mut client, Duration::from_secs(60))?, b"Bob");
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Stream: Read + Write + Send {
     /// Reads what is there into `buf`, waiting until `limit` for the first byte.
     ///

@@ -111,6 +111,22 @@ impl TcpStream {
     ///
     /// # Errors
     /// The descriptor cannot be registered: out of memory or of watches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let client = greenloop::blocking(move || std::net::TcpStream::connect(address))??;
+    /// TcpStream::from_std(client)?.write_all(b"hello")?;
+    /// let mut text = String::new();
+    /// listener.accept()?.0.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
         Ok(Self {
             source: Source::new(stream)?,
@@ -123,6 +139,25 @@ impl TcpStream {
     ///
     /// # Errors
     /// The process has no descriptor left: it takes a second one for a moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?.into_std()?;
+    /// let library = greenloop::spawn(move || {
+    ///     // Something that knows std's streams only, on a thread where it may block.
+    ///     greenloop::blocking(move || (&client).write_all(b"hello"))
+    /// });
+    /// let mut text = String::new();
+    /// listener.accept()?.0.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// library.join().unwrap()??;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         let stream = self.get_ref().try_clone()?;
         drop(self);
@@ -134,6 +169,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The connection was reset.
+    ///
+    /// gevent: `socket.getpeername()`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.get_ref().peer_addr()
     }
@@ -142,6 +179,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the system reports.
+    ///
+    /// gevent: `socket.getsockname()`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.get_ref().local_addr()
     }
@@ -150,6 +189,19 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the system reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert!(stream.nodelay()?);
+    /// stream.set_nodelay(false)?; // many small writes, and nobody waits for one
+    /// assert!(!stream.nodelay()?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.get_ref().set_nodelay(nodelay)
     }
@@ -166,6 +218,23 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the system reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::{ErrorKind, Read};
+    /// use std::time::Duration;
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.set_linger(Some(Duration::ZERO))?;
+    /// drop(client);
+    /// let error = server.read(&mut [0]).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         SockRef::from(self.get_ref()).set_linger(linger)
     }
@@ -187,6 +256,27 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`Stream::read_deadline`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.write_all(b"GET /")?;
+    /// let mut first = [0; 1];
+    /// server.peek(&mut first)?; // which protocol is it?
+    /// assert_eq!(&first, b"G");
+    /// let mut all = [0; 5];
+    /// server.read_exact(&mut all)?;
+    /// assert_eq!(&all, b"GET /");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `socket.recv(n, MSG_PEEK)`.
     #[track_caller]
     pub fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let limit = Deadline::from(self.read_timeout);

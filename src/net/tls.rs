@@ -31,6 +31,50 @@ pub struct TlsConnector {
 
 /// Makes the server's side of TLS connections.
 ///
+/// Both sides of a connection, with a certificate of one's own:
+///
+/// ```
+/// # #[cfg(feature = "testkit")] {
+/// use greenloop::Deadline;
+/// use greenloop::net::tls::{TlsAcceptor, TlsConnector};
+/// use greenloop::testkit::stream_pair;
+/// use rustls::pki_types::PrivateKeyDer;
+/// use rustls::{ClientConfig, RootCertStore, ServerConfig};
+/// use std::io::{Read, Write};
+///
+/// let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+/// let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+/// let ring = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+/// let server = ServerConfig::builder_with_provider(ring.clone())
+///     .with_safe_default_protocol_versions().unwrap()
+///     .with_no_client_auth()
+///     .with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+/// let mut roots = RootCertStore::empty();
+/// roots.add(own.cert.der().clone()).unwrap();
+/// let client = ClientConfig::builder_with_provider(ring)
+///     .with_safe_default_protocol_versions().unwrap()
+///     .with_root_certificates(roots)
+///     .with_no_client_auth();
+///
+/// let (near, far) = stream_pair(4096);
+/// let acceptor = TlsAcceptor::with_config(server.into());
+/// let echo = greenloop::spawn(move || {
+///     let mut stream = acceptor.accept(far, Deadline::NEVER)?;
+///     let mut buf = [0; 5];
+///     stream.read_exact(&mut buf)?;
+///     Ok::<_, greenloop::Error>(stream.write_all(&buf)?)
+/// });
+/// let connector = TlsConnector::with_config(client.into());
+/// let mut stream = connector.connect("localhost", near, Deadline::NEVER)?;
+/// stream.write_all(b"hello")?;
+/// let mut answer = [0; 5];
+/// stream.read_exact(&mut answer)?;
+/// assert_eq!(&answer, b"hello");
+/// echo.join().unwrap()?;
+/// # }
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
 /// gevent: `SSLContext.wrap_socket(server_side=True)`.
 #[derive(Clone)]
 pub struct TlsAcceptor {
@@ -62,6 +106,22 @@ impl TlsConnector {
     ///
     /// # Errors
     /// The crypto provider does not support the protocol versions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use greenloop::net::tls::TlsConnector;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::Write;
+    ///
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// listener.accept()?.0.write_all(b"220 mail.example.com SMTP\r\n")?; // no TLS
+    /// let failed = TlsConnector::new()?.connect("example.com", stream, Deadline::NEVER);
+    /// assert!(failed.is_err());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         client_config().map(Self::with_config)
     }
@@ -79,6 +139,25 @@ impl TlsConnector {
     /// # Errors
     /// The name makes no sense, the certificate is not for it or not trusted, the peer
     /// speaks no TLS; timeout when `limit` passed; what the stream reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use greenloop::net::tls::TlsConnector;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// let silent = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(silent.local_addr()?)?;
+    /// let limit = Deadline::after(Duration::from_millis(5));
+    /// let failed = TlsConnector::new()?.connect("example.com", stream, limit);
+    /// assert!(failed.unwrap_err().is_timeout());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `SSLContext.wrap_socket(sock, server_hostname=name)`, whose handshake has
+    /// the socket's timeout.
     #[track_caller]
     pub fn connect<S: Stream>(
         &self,
@@ -108,6 +187,32 @@ impl TlsAcceptor {
     /// # Errors
     /// The peer speaks no TLS or does not trust us; timeout when `limit` passed; what the
     /// stream reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use greenloop::net::tls::TlsAcceptor;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use std::io::Write;
+    /// # let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    /// # let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    /// # let ring = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    /// # let config = rustls::ServerConfig::builder_with_provider(ring)
+    /// #     .with_safe_default_protocol_versions().unwrap()
+    /// #     .with_no_client_auth()
+    /// #     .with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+    ///
+    /// let acceptor = TlsAcceptor::with_config(config.into());
+    /// let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// client.write_all(b"GET / HTTP/1.1\r\n\r\n")?; // plain HTTP, by mistake
+    /// let (stream, _) = listener.accept()?;
+    /// assert!(acceptor.accept(stream, Deadline::NEVER).is_err());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `SSLContext.wrap_socket(sock, server_side=True)`.
     #[track_caller]
     pub fn accept<S: Stream>(&self, stream: S, limit: Deadline) -> Result<ServerTls<S>> {
         let tls = boxed(|| ServerConnection::new(self.config.clone()))?;

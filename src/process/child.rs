@@ -77,6 +77,8 @@ pub struct Child {
 
 impl Process {
     /// Its number. After the end it may be another process's.
+    ///
+    /// gevent: `Popen.pid`.
     pub fn id(&self) -> u32 {
         self.0.pid
     }
@@ -92,6 +94,19 @@ impl Process {
     /// The caller was killed or timed out; the status was taken by somebody else, who
     /// waited for any child of this process (or SIGCHLD is ignored).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    ///
+    /// let child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+    /// let other = child.handle();
+    /// let also = greenloop::spawn(move || other.wait());
+    /// assert_eq!(child.handle().wait()?.code(), Some(3));
+    /// assert_eq!(also.join().unwrap()?.code(), Some(3));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Popen.wait()`, whose return code is negative for a signal.
     #[track_caller]
     pub fn wait(&self) -> Result<ExitStatus> {
@@ -105,6 +120,19 @@ impl Process {
     ///
     /// # Errors
     /// As [`Process::wait`]; `limit` itself is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let child = Command::new("sleep").arg("600").spawn()?.handle();
+    /// assert_eq!(child.wait_timeout(Duration::from_millis(2))?, None);
+    /// child.kill()?;
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Popen.wait(timeout=limit)`, which raises `TimeoutExpired`.
     #[track_caller]
@@ -165,6 +193,19 @@ impl Process {
     /// # Errors
     /// The system does not permit it: the program runs as somebody else now.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = Command::new("sleep").arg("600").spawn()?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// child.kill()?; // nobody is hit
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Popen.kill()`.
     pub fn kill(&self) -> io::Result<()> {
         lock(&self.0.state).send(Signal::KILL)
@@ -178,6 +219,19 @@ impl Process {
     ///
     /// # Errors
     /// The number is no signal's; the system does not permit it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    /// use greenloop::signal::SIGTERM;
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = Command::new("sleep").arg("600").spawn()?;
+    /// child.signal(SIGTERM)?;
+    /// assert_eq!(child.wait()?.signal(), Some(SIGTERM));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Popen.send_signal(signal)`, `Popen.terminate()`.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
@@ -210,6 +264,18 @@ impl fmt::Debug for Process {
 
 impl Child {
     /// A handle for others: one waits, another kills.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("600").spawn()?;
+    /// let killer = child.handle();
+    /// greenloop::spawn(move || killer.kill());
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn handle(&self) -> Process {
         self.process.clone()
     }
@@ -222,6 +288,17 @@ impl Child {
     ///
     /// # Errors
     /// As [`Process::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, Stdio};
+    ///
+    /// // `cat` ends when its input does.
+    /// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait(&mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());

@@ -40,6 +40,30 @@ use crate::util::{escape, lock};
 /// # Ok::<(), greenloop::Error>(())
 /// ```
 ///
+/// Another environment, another directory, streams of one's own:
+///
+/// ```
+/// use greenloop::process::{Command, Stdio};
+/// use std::io::Read;
+///
+/// let mut child = Command::new("/bin/sh")
+///     .arg("-c").arg("pwd; echo $ONE$TWO$THREE$HOME")
+///     .env_clear()
+///     .envs([("ONE", "1"), ("TWO", "2")])
+///     .env("THREE", "3")
+///     .env_remove("TWO")
+///     .current_dir("/")
+///     .stdin(Stdio::null())
+///     .stdout(Stdio::piped())
+///     .stderr(Stdio::null())
+///     .kill_on_drop(true)
+///     .spawn()?;
+/// let mut text = String::new();
+/// child.stdout.as_mut().unwrap().read_to_string(&mut text)?;
+/// assert_eq!(text, "/\n13\n");
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
 /// gevent: the arguments of `gevent.subprocess.Popen` and `run`.
 pub struct Command {
     /// Shared with the thread that starts it, also when the caller has left.
@@ -88,6 +112,8 @@ impl Command {
     }
 
     /// Sets an environment variable.
+    ///
+    /// gevent: the `env` argument, which replaces the whole environment.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         lock(&self.std).env(name, value);
         self
@@ -115,12 +141,17 @@ impl Command {
     }
 
     /// Starts it in another directory.
+    ///
+    /// gevent: the `cwd` argument.
     pub fn current_dir(&mut self, path: impl AsRef<Path>) -> &mut Self {
         lock(&self.std).current_dir(path);
         self
     }
 
     /// Says what its input is. Default: this process's; nothing for [`Command::output`].
+    ///
+    /// gevent: the `stdin` argument: `PIPE` is `Stdio::piped()`, `DEVNULL` is
+    /// `Stdio::null()`.
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
         lock(&self.std).stdin(stdin);
         self.stdin = Stream::Caller;
@@ -219,6 +250,17 @@ impl Command {
     ///
     /// # Errors
     /// As [`Command::status`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    ///
+    /// let output = Command::new("tr").args(["a-z", "A-Z"]).input("hello").output()?;
+    /// assert!(output.status.success());
+    /// assert_eq!(output.stdout, b"HELLO");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `gevent.subprocess.run(…, capture_output=True)`.
     #[track_caller]

@@ -16,6 +16,23 @@ use crate::runtime::reason::Wait;
 ///
 /// Kills and limits end its calls; a read that failed so has taken nothing.
 ///
+/// ```
+/// use greenloop::process::{PipeReader, PipeWriter};
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let (mut reader, mut writer) = (PipeReader::from_fd(reader)?, PipeWriter::from_fd(writer)?);
+/// reader.set_read_timeout(Some(Duration::from_millis(2)));
+/// let mut buf = [0; 16];
+/// assert_eq!(reader.read(&mut buf).unwrap_err().kind(), ErrorKind::TimedOut);
+/// writer.write_all(b"hello")?;
+/// assert_eq!(reader.read(&mut buf)?, 5);
+/// drop(writer);
+/// assert_eq!(reader.read(&mut buf)?, 0); // the end
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// gevent: `Popen.stdout`, `Popen.stderr`.
 pub struct PipeReader {
     source: Source<OwnedFd>,
@@ -27,6 +44,26 @@ pub struct PipeReader {
 /// Writing to a child that has ended, or has closed its input, fails with `BrokenPipe`. No
 /// signal comes (std has SIGPIPE ignored in every Rust program; children get its default
 /// back).
+///
+/// ```
+/// use greenloop::process::{PipeReader, PipeWriter};
+/// use std::io::{ErrorKind, Write};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let mut writer = PipeWriter::from_fd(writer)?;
+/// writer.set_write_timeout(Some(Duration::from_millis(2)));
+/// // Nobody reads, so it is full some time.
+/// let error = loop {
+///     if let Err(error) = writer.write(&[0; 4096]) {
+///         break error;
+///     }
+/// };
+/// assert_eq!(error.kind(), ErrorKind::TimedOut);
+/// drop(reader);
+/// assert_eq!(writer.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// gevent: `Popen.stdin`.
 pub struct PipeWriter {
@@ -52,6 +89,20 @@ macro_rules! ends_of_a_pipe {
             ///
             /// # Errors
             /// The process has no descriptor left: it takes a second one for a moment.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use greenloop::process::{Command, Stdio};
+            ///
+            /// // `printf hello | tr a-z A-Z`
+            /// let mut printf = Command::new("printf").arg("hello").stdout(Stdio::piped()).spawn()?;
+            /// let words = printf.stdout.take().unwrap().into_stdio()?;
+            /// let output = Command::new("tr").args(["a-z", "A-Z"]).stdin(words).output()?;
+            /// assert_eq!(output.stdout, b"HELLO");
+            /// assert!(printf.wait()?.success());
+            /// # Ok::<(), greenloop::Error>(())
+            /// ```
             pub fn into_stdio(self) -> io::Result<Stdio> {
                 let fd = self.source.get_ref().try_clone()?;
                 drop(self);
@@ -87,6 +138,21 @@ impl PipeReader {
     ///
     /// # Errors
     /// `TimedOut` when `limit` passed; a kill; what the system reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use greenloop::process::{Command, Stdio};
+    /// use std::io::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// let mut child = Command::new("sleep").arg("600").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    /// let pipe = child.stdout.as_mut().unwrap();
+    /// let silent = pipe.read_deadline(&mut [0; 16], Deadline::after(Duration::from_millis(2)));
+    /// assert_eq!(silent.unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
         self.source
@@ -94,6 +160,20 @@ impl PipeReader {
     }
 
     /// Limits each later `read` to `limit`; `None`, the default, is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::PipeReader;
+    /// use std::io::{ErrorKind, Read};
+    /// use std::time::Duration;
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let mut reader = PipeReader::from_fd(reader)?;
+    /// reader.set_read_timeout(Some(Duration::from_millis(2)));
+    /// assert_eq!(reader.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_read_timeout(&mut self, limit: Option<Duration>) {
         self.timeout = limit;
     }
@@ -108,6 +188,23 @@ impl PipeWriter {
     /// # Errors
     /// `BrokenPipe` when nobody can read it any more; otherwise as
     /// [`PipeReader::read_deadline`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use greenloop::process::PipeWriter;
+    /// use std::io::Read;
+    ///
+    /// let (mut reader, writer) = std::io::pipe()?;
+    /// let mut writer = PipeWriter::from_fd(writer)?;
+    /// assert_eq!(writer.write_deadline(b"hello", Deadline::NEVER)?, 5);
+    /// drop(writer);
+    /// let mut text = String::new();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
         self.source
@@ -115,6 +212,21 @@ impl PipeWriter {
     }
 
     /// Limits each later `write` to `limit`; `None`, the default, is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::PipeWriter;
+    /// use std::io::{ErrorKind, Write};
+    /// use std::time::Duration;
+    ///
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// let mut writer = PipeWriter::from_fd(writer)?;
+    /// writer.set_write_timeout(Some(Duration::from_millis(2)));
+    /// let more_than_fits = vec![0; 1 << 20];
+    /// assert_eq!(writer.write_all(&more_than_fits).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_write_timeout(&mut self, limit: Option<Duration>) {
         self.timeout = limit;
     }

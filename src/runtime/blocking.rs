@@ -71,11 +71,32 @@ impl Lane {
     }
 
     /// The lane of [`fs`](crate::fs), and of the start of programs: 16 threads at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    ///
+    /// // A disk array that serves more at once.
+    /// Lane::for_files().set_threads_max(32);
+    /// assert_eq!(Lane::for_files().stats().max, 32);
+    /// ```
     pub fn for_files() -> Self {
         FILES.clone()
     }
 
     /// The lane of name resolution: 16 threads at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    ///
+    /// let before = Lane::for_names().stats().done;
+    /// greenloop::net::TcpListener::bind("127.0.0.1:0")?; // no name, no thread
+    /// assert_eq!(Lane::for_names().stats().done, before);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn for_names() -> Self {
         DNS.clone()
     }

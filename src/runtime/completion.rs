@@ -131,6 +131,19 @@ impl Handle {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// let link = greenlet.on_exit(|_| panic!("it was taken back"));
+    /// assert!(greenlet.unlink(link));
+    /// assert!(!greenlet.unlink(link), "it is gone");
+    /// greenlet.kill_and_wait(None)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Greenlet.unlink(callback)`.
     pub fn unlink(&self, link: LinkId) -> bool {
         let mut state = lock(&self.task().completion.state);

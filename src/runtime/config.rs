@@ -21,6 +21,31 @@ use crate::util::lock;
 /// # Ok::<(), greenloop::Error>(())
 /// ```
 ///
+/// Everything that can be set:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// greenloop::Config::new()
+///     .workers(4)
+///     .pin_workers(false)
+///     .stack_bytes(512 << 10)
+///     .max_greenlets(10_000)
+///     .pool_capacity(1_000)
+///     // What looks after the program:
+///     .watchdog(true)
+///     .max_blocking(Duration::from_millis(50))
+///     .stall_backtrace(true)
+///     .memory_threshold(2 << 30)
+///     .greenlets_threshold(8_000)
+///     .memory_period(Duration::from_secs(1))
+///     .dump_on_sigquit(true)
+///     .abort_on_deadlock(true)
+///     .start()?;
+/// assert_eq!(greenloop::spawn(|| 42).join().unwrap(), 42);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
+///
 /// gevent: `gevent.config` and the `GEVENT_*` variables.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -127,6 +152,8 @@ impl Config {
     /// ([`Config::abort_on_deadlock`]) and thresholds that are crossed
     /// ([`Config::memory_threshold`]), and runs the [`hooks`](crate::hooks) for them. While
     /// nothing runs it rests.
+    ///
+    /// gevent: `GEVENT_MONITOR_THREAD_ENABLE`, which is off by default.
     pub fn watchdog(mut self, watchdog: bool) -> Self {
         self.watch.enabled = watchdog;
         self
@@ -198,6 +225,20 @@ impl Config {
     /// # Errors
     /// It is started already, or the system refuses a descriptor or a thread. After such a
     /// refusal every later call that needs the runtime fails with the same words.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::Config::new().workers(1).start()?;
+    /// let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    /// let greenlets = [1, 2, 3].map(|n| {
+    ///     let order = order.clone();
+    ///     greenloop::spawn(move || order.lock().unwrap().push(n))
+    /// });
+    /// greenloop::join_all(greenlets);
+    /// assert_eq!(*order.lock().unwrap(), [1, 2, 3]); // on every run
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn start(self) -> Result<()> {
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = lock(&STARTING);

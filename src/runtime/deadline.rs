@@ -43,22 +43,63 @@ impl Deadline {
     }
 
     /// At `instant`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let start = Instant::now();
+    /// assert!(Deadline::at(start).is_passed());
+    /// assert!(Deadline::at(start + Duration::from_secs(60)) > Deadline::at(start));
+    /// ```
     pub fn at(instant: Instant) -> Self {
         Self(clock::from_instant(instant))
     }
 
     /// The nearer of the two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// let (own, callers) = (Deadline::after(Duration::from_secs(5)), Deadline::NEVER);
+    /// assert_eq!(own.earlier(callers), own);
+    /// ```
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
         self.min(other)
     }
 
     /// The time left, zero if it has passed, `None` if there is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Deadline::NEVER.remaining(), None);
+    /// assert_eq!(Deadline::after(Duration::ZERO).remaining(), Some(Duration::ZERO));
+    /// ```
     pub fn remaining(self) -> Option<Duration> {
         (self != Self::NEVER).then(|| clock::until(self.0))
     }
 
     /// Tells whether it has passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// assert!(Deadline::after(Duration::ZERO).is_passed());
+    /// assert!(!Deadline::NEVER.is_passed());
+    /// ```
     pub fn is_passed(self) -> bool {
         self != Self::NEVER && self.0 <= clock::now()
     }
@@ -130,6 +171,8 @@ impl Timeout {
     ///
     /// A limit of zero fires at the next blocking call; none, or `Duration::MAX`, never
     /// does.
+    ///
+    /// gevent: `Timeout.start_new(limit)`.
     pub fn start(limit: impl Into<Option<Duration>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = TimeoutId(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -139,16 +182,54 @@ impl Timeout {
     }
 
     /// Its identity, which errors carry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let limit = Timeout::start(Duration::ZERO);
+    /// let error = sleep(Duration::from_secs(60)).unwrap_err();
+    /// assert_eq!(error.timeout_id(), Some(limit.id()));
+    /// ```
     pub fn id(&self) -> TimeoutId {
         self.id
     }
 
     /// Tells whether `error` means that this timeout fired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let outer = Timeout::start(Duration::from_millis(2));
+    /// let inner = Timeout::start(Duration::from_secs(60));
+    /// let error = sleep(Duration::from_secs(60)).unwrap_err();
+    /// assert!(outer.owns(&error));
+    /// assert!(!inner.owns(&error));
+    /// ```
+    ///
+    /// gevent: `except Timeout as t: if t is mine`.
     pub fn owns(&self, error: &Error) -> bool {
         error.timeout_id() == Some(self.id)
     }
 
     /// Lets the timeout count from now again, also after it fired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut limit = Timeout::start(Duration::ZERO);
+    /// assert!(sleep(Duration::ZERO).is_err(), "it has fired");
+    /// limit.restart(Duration::from_secs(60));
+    /// assert!(sleep(Duration::from_millis(1)).is_ok());
+    /// ```
     pub fn restart(&mut self, limit: impl Into<Option<Duration>>) {
         self.task.remove_limit(self.id);
         self.task
@@ -165,6 +246,20 @@ impl Timeout {
     }
 
     /// Ends the timeout; nothing fires later until it is restarted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut limit = Timeout::start(Duration::from_millis(1));
+    /// limit.cancel();
+    /// assert!(!limit.is_pending());
+    /// assert!(sleep(Duration::from_millis(5)).is_ok());
+    /// ```
+    ///
+    /// gevent: `Timeout.cancel()`.
     pub fn cancel(&mut self) {
         self.task.remove_limit(self.id);
     }

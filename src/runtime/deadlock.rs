@@ -24,6 +24,18 @@ use crate::runtime::{clock, registry, signal, threads};
 /// own that wait in other ways than through this crate. What the look cannot see are
 /// coroutines that were started with the engine itself.
 ///
+/// ```no_run
+/// use greenloop::hooks::{Deadlock, Waiter};
+///
+/// let name = |waiter: &Waiter| format!("{} at {}", waiter.waits_on, waiter.waits_at);
+/// let guard = greenloop::hooks::on_deadlock(move |deadlock: &Deadlock| {
+///     assert!(!deadlock.waiting.is_empty());
+///     let all: Vec<_> = deadlock.waiting.iter().map(name).collect();
+///     std::fs::write("deadlock.txt", all.join("\n")).ok();
+/// });
+/// # drop(guard);
+/// ```
+///
 /// gevent: `LoopExit`, "this operation would block forever".
 #[derive(Clone, Debug)]
 #[non_exhaustive]

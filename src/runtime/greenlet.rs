@@ -45,6 +45,21 @@ pub struct Greenlet<T> {
 pub struct Handle(Arc<Task>);
 
 /// How a greenlet ended, as links see it.
+///
+/// ```
+/// use greenloop::Exit;
+/// use std::time::Duration;
+///
+/// let sleeper = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+/// assert_eq!(sleeper.exit(), None);
+/// sleeper.kill_and_wait(None)?;
+/// assert_eq!(sleeper.exit(), Some(Exit::Killed));
+///
+/// let bad = greenloop::spawn(|| panic!("oops"));
+/// bad.wait()?;
+/// assert_eq!(bad.exit(), Some(Exit::Panicked("oops".into())));
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exit {
@@ -136,22 +151,30 @@ impl Handle {
     }
 
     /// Its number, which no other greenlet of this process has had or will have.
+    ///
+    /// gevent: `Greenlet.minimal_ident`, which is given again to others.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
     /// Its name, if it was given one.
+    ///
+    /// gevent: `Greenlet.name`.
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
     /// Tells whether it has ended.
+    ///
+    /// gevent: `Greenlet.ready()`.
     pub fn is_ready(&self) -> bool {
         lock(&self.0.completion.state).exit.is_some()
     }
 
     /// How it ended, once it has. A panic that was asked for counts as handled, see
-    /// [`hooks::on_unhandled`](crate::hooks::on_unhandled).
+    /// [`hooks::on_unhandled`].
+    ///
+    /// gevent: `Greenlet.value` and `Greenlet.exception`.
     pub fn exit(&self) -> Option<Exit> {
         let exit = lock(&self.0.completion.state).exit.clone();
         if let Some(Exit::Panicked(_)) = exit {
@@ -168,6 +191,19 @@ impl Handle {
     /// # Errors
     /// The caller was killed or timed out; or it waits for itself.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let greenlet = greenloop::spawn(|| "value");
+    /// let handle = greenlet.handle();
+    /// let other = greenloop::spawn(move || handle.wait());
+    /// greenlet.wait()?;
+    /// assert!(greenlet.is_ok());
+    /// assert_eq!(greenlet.join().unwrap(), "value"); // still there
+    /// other.join().unwrap()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Greenlet.join()`.
     #[track_caller]
     pub fn wait(&self) -> Result<()> {
@@ -181,6 +217,18 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(!greenlet.wait_timeout(Duration::from_millis(2))?);
+    /// greenlet.kill();
+    /// assert!(greenlet.wait_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Greenlet.join(timeout=limit)`.
     #[track_caller]
@@ -241,7 +289,7 @@ impl Handle {
 
     /// Kills it: the blocking call it is in, and every later one, fails with an error for
     /// which [`Error::is_cancelled`] holds, until it ends or is inside
-    /// [`shield`]. One that has not begun never runs.
+    /// [`shield`](crate::shield). One that has not begun never runs.
     ///
     /// It is a request that cannot be refused for long, not an interruption: code between
     /// two blocking calls runs on, and destructors run as always.
@@ -294,6 +342,8 @@ impl Handle {
 
     /// Tells whether it was started; false only for one that is
     /// [`Paused`](crate::Paused).
+    ///
+    /// gevent: `Greenlet.started`, which is false again after the end.
     pub fn is_started(&self) -> bool {
         !self.0.is_paused()
     }
@@ -313,6 +363,17 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(greenlet.kill_and_wait(Some(Duration::from_secs(60)))?);
+    /// assert!(greenlet.is_ready());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Greenlet.kill(timeout=limit)`.
     #[track_caller]
@@ -497,6 +558,16 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself if the greenlet did not panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = greenloop::spawn(|| panic!("oops")).join().unwrap_err();
+    /// let payload = error.into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&"oops"));
+    /// ```
+    ///
+    /// gevent: `Greenlet.exc_info`.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self.0 {
             JoinErrorKind::Panicked(payload) => Ok(payload),

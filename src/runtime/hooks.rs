@@ -68,6 +68,20 @@ pub struct HookGuard {
 
 impl HookGuard {
     /// Leaves the hook in place for good.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static SPAWNED: AtomicUsize = AtomicUsize::new(0);
+    /// greenloop::hooks::on_spawn(|_| {
+    ///     SPAWNED.fetch_add(1, Ordering::Relaxed);
+    /// })
+    /// .keep();
+    /// greenloop::spawn(|| ()).join().unwrap();
+    /// assert_eq!(SPAWNED.load(Ordering::Relaxed), 1);
+    /// ```
     pub fn keep(self) {
         std::mem::forget(self);
     }
@@ -185,6 +199,18 @@ impl fmt::Display for Unhandled {
 /// # Examples
 ///
 /// See the [module](self).
+///
+/// # Examples
+///
+/// ```
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let guard = greenloop::hooks::on_spawn(move |greenlet| {
+///     let _ = tell.send(greenlet.id());
+/// });
+/// let greenlet = greenloop::spawn(|| ());
+/// assert_eq!(told.recv().unwrap(), greenlet.id());
+/// drop(guard);
+/// ```
 ///
 /// gevent: `Greenlet.add_spawn_callback(f)`.
 pub fn on_spawn(hook: impl Fn(&Handle) + Send + Sync + 'static) -> HookGuard {

@@ -153,6 +153,8 @@ impl Lane {
     }
 
     /// Lets it have at most so many threads; see [`Lane::set_threads_max`].
+    ///
+    /// gevent: the `maxsize` of a `ThreadPool`.
     #[must_use]
     pub fn threads_max(self, threads_max: usize) -> Self {
         self.set_threads_max(threads_max);
@@ -161,6 +163,19 @@ impl Lane {
 
     /// Lets a thread that has nothing to do leave after so long;
     /// see [`Lane::set_idle_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    /// use std::time::Duration;
+    ///
+    /// // A thread of its own, kept for good: for a library that wants always the same one.
+    /// let lane = Lane::new("gui").threads_max(1).idle_timeout(Duration::MAX);
+    /// let first = lane.run(|| std::thread::current().id())?;
+    /// assert_eq!(lane.run(|| std::thread::current().id())?, first);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[must_use]
     pub fn idle_timeout(self, limit: Duration) -> Self {
         self.set_idle_timeout(limit);
@@ -204,6 +219,20 @@ impl Lane {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    /// use std::time::Duration;
+    ///
+    /// let lane = Lane::new("rare");
+    /// lane.set_idle_timeout(Duration::ZERO);
+    /// assert_eq!(lane.run(|| 42)?, 42);
+    /// # while lane.stats().threads > 0 { std::thread::yield_now() }
+    /// assert_eq!(lane.stats().threads, 0); // soon
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `threadpool_idle_task_timeout`.
     pub fn set_idle_timeout(&self, limit: Duration) {
         lock(&self.0.core.state).idle_timeout = limit;
@@ -214,6 +243,18 @@ impl Lane {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Lane;
+    ///
+    /// let lane = Lane::new("db").threads_max(4);
+    /// lane.run(|| ())?;
+    /// let stats = lane.stats();
+    /// assert_eq!((stats.done, stats.running, stats.queued, stats.max), (1, 0, 0, 4));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `len(pool)` and `pool.size`.
     pub fn stats(&self) -> LaneStats {

@@ -37,6 +37,24 @@ macro_rules! local {
 }
 
 /// A value of [`local!`](crate::local).
+///
+/// ```
+/// use std::cell::RefCell;
+///
+/// greenloop::local! {
+///     static TRAIL: RefCell<Vec<&'static str>> = RefCell::default();
+/// }
+///
+/// fn step(name: &'static str) -> usize {
+///     TRAIL.with(|trail| {
+///         trail.borrow_mut().push(name);
+///         trail.borrow().len()
+///     })
+/// }
+///
+/// assert_eq!((step("a"), step("b")), (1, 2));
+/// assert_eq!(greenloop::spawn(|| step("c")).join().unwrap(), 1);
+/// ```
 pub struct LocalKey<T> {
     init: fn() -> T,
 }
@@ -54,6 +72,17 @@ impl<T: Send + 'static> LocalKey<T> {
     ///
     /// # Panics
     /// Only if `f` or the value's own initialisation does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenloop::local! { static CALLS: Cell<u32> = Cell::new(0); }
+    ///
+    /// CALLS.with(|calls| calls.set(calls.get() + 1));
+    /// assert_eq!(CALLS.with(Cell::get), 1);
+    /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         let key = std::ptr::from_ref(self).addr();
         let value = with_local(|local| local.get(key)).unwrap_or_else(|| {
@@ -103,6 +132,19 @@ impl<T: Send + Sync + 'static> Inherited<T> {
     }
 
     /// The value in force here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Inherited;
+    ///
+    /// static USER: Inherited<String> = Inherited::new();
+    ///
+    /// assert_eq!(USER.get(), None);
+    /// USER.with_value("ann".to_owned(), || {
+    ///     assert_eq!(USER.get().unwrap().as_str(), "ann");
+    /// });
+    /// ```
     pub fn get(&'static self) -> Option<Arc<T>> {
         with_local(|local| local.context())
             .get(self.key())?
@@ -114,6 +156,21 @@ impl<T: Send + Sync + 'static> Inherited<T> {
     ///
     /// # Switching
     /// Only where `f` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Inherited;
+    ///
+    /// static LEVEL: Inherited<u32> = Inherited::new();
+    ///
+    /// LEVEL.with_value(1, || {
+    ///     LEVEL.with_value(2, || assert_eq!(LEVEL.get().as_deref(), Some(&2)));
+    ///     assert_eq!(LEVEL.get().as_deref(), Some(&1)); // the outer one again
+    /// });
+    /// ```
+    ///
+    /// gevent: `contextvars.Context.run`.
     pub fn with_value<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let outer = with_local(|local| local.context());
         let inner = outer.with(self.key(), Arc::new(value));

@@ -23,6 +23,17 @@ impl<T> Paused<T> {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let paused = greenloop::Builder::new().paused(|| ())?;
+    /// paused.on_ok(move || tell.send("ended").unwrap()); // nothing can be missed
+    /// paused.start();
+    /// assert_eq!(told.recv().unwrap(), "ended");
+    /// # Ok::<(), greenloop::SpawnError>(())
+    /// ```
+    ///
     /// gevent: `Greenlet.start()`; a second one does nothing there and cannot be written
     /// here.
     pub fn start(self) -> Greenlet<T> {

@@ -87,6 +87,22 @@ impl Signals {
     /// # Errors
     /// The caller was killed or timed out. A signal that arrives then stays for the next
     /// call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::signal::{SIGHUP, SIGUSR1, Signals};
+    ///
+    /// let signals = Signals::new(&[SIGHUP, SIGUSR1])?;
+    /// let waiter = greenloop::spawn({
+    ///     let signals = Signals::new(&[SIGUSR1])?;
+    ///     move || signals.wait()
+    /// });
+    /// # signal_hook::low_level::raise(SIGUSR1)?;
+    /// assert_eq!(signals.wait()?, SIGUSR1);
+    /// assert_eq!(waiter.join().unwrap()?, SIGUSR1); // each gets it
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Result<i32> {
         self.next(Deadline::NEVER)

@@ -182,6 +182,8 @@ impl Builder {
     }
 
     /// Names it, for dumps, logs and panic messages.
+    ///
+    /// gevent: `Greenlet.name`, which each has.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into().into_boxed_str());
         self
@@ -199,6 +201,18 @@ impl Builder {
     /// Lets [`drain`](crate::drain) do without its end: for greenlets that serve others
     /// and have no end of their own.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, drain, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let ticker = Builder::new().background().spawn(|| sleep(Duration::MAX));
+    /// assert!(drain(Some(Duration::from_secs(60)))?, "nobody waits for the ticker");
+    /// # ticker.kill_and_wait(None)?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `ref=False` of a watcher.
     pub fn background(mut self) -> Self {
         self.background = true;
@@ -209,6 +223,16 @@ impl Builder {
     ///
     /// # Panics
     /// As [`spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let greenlet = greenloop::Builder::new()
+    ///     .name("adder")
+    ///     .spawn(|| 1 + 2);
+    /// assert_eq!(greenlet.name(), Some("adder"));
+    /// assert_eq!(greenlet.join().unwrap(), 3);
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(self, f: F) -> Greenlet<T>
     where

@@ -80,6 +80,27 @@ impl Watcher {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{WatchId, Waitable, Watcher};
+    ///
+    /// /// Always ready.
+    /// struct Now;
+    ///
+    /// impl Waitable for Now {
+    ///     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+    ///         watcher.tell();
+    ///         None
+    ///     }
+    ///
+    ///     fn unwatch(&self, _: WatchId) {}
+    /// }
+    ///
+    /// assert_eq!(greenloop::wait_any(&[&Now])?, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn tell(self) {
         let mut crowd = lock(&self.crowd);
         crowd.ready.push_back(self.index);
@@ -94,6 +115,42 @@ impl fmt::Debug for Watcher {
 }
 
 /// The watches on one thing, in order of arrival.
+///
+/// ```
+/// use greenloop::sync::{WatchId, Waitable, Watcher, Watchers};
+/// use std::sync::{Arc, Mutex};
+///
+/// /// Ready when it has counted down to zero.
+/// #[derive(Clone)]
+/// struct Countdown(Arc<Mutex<(u32, Watchers)>>);
+///
+/// impl Countdown {
+///     fn tick(&self) {
+///         let (left, watchers) = &mut *self.0.lock().unwrap();
+///         *left -= 1;
+///         if *left == 0 {
+///             watchers.tell_all();
+///         }
+///     }
+/// }
+///
+/// impl Waitable for Countdown {
+///     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+///         let (left, watchers) = &mut *self.0.lock().unwrap();
+///         watchers.add(watcher, *left == 0)
+///     }
+///
+///     fn unwatch(&self, id: WatchId) {
+///         self.0.lock().unwrap().1.remove(id);
+///     }
+/// }
+///
+/// let countdown = Countdown(Arc::new(Mutex::new((2, Watchers::new()))));
+/// let ticking = countdown.clone();
+/// greenloop::spawn(move || (ticking.tick(), ticking.tick()));
+/// assert_eq!(greenloop::wait_any(&[&countdown])?, 0);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Watchers {
     list: BTreeMap<u64, Watcher>,
@@ -111,6 +168,31 @@ impl Watchers {
 
     /// Keeps `watcher` until the next [`Watchers::tell_all`], or tells it now if
     /// `is_ready`: what [`Waitable::watch`] returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{WatchId, Waitable, Watcher, Watchers};
+    /// use std::sync::Mutex;
+    ///
+    /// /// Ready from the start.
+    /// struct Open(Mutex<Watchers>);
+    ///
+    /// impl Waitable for Open {
+    ///     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+    ///         self.0.lock().unwrap().add(watcher, true)
+    ///     }
+    ///
+    ///     fn unwatch(&self, id: WatchId) {
+    ///         self.0.lock().unwrap().remove(id);
+    ///     }
+    /// }
+    ///
+    /// let open = Open(Mutex::new(Watchers::new()));
+    /// assert_eq!(greenloop::wait_any(&[&open])?, 0);
+    /// assert!(open.0.lock().unwrap().is_empty()); // told, and so not kept
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn add(&mut self, watcher: Watcher, is_ready: bool) -> Option<WatchId> {
         if is_ready {
             watcher.tell();
@@ -132,6 +214,32 @@ impl Watchers {
     }
 
     /// Forgets a watch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{WatchId, Waitable, Watcher, Watchers};
+    /// use std::sync::Mutex;
+    /// use std::time::Duration;
+    ///
+    /// /// Never ready.
+    /// struct Never(Mutex<Watchers>);
+    ///
+    /// impl Waitable for Never {
+    ///     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+    ///         self.0.lock().unwrap().add(watcher, false)
+    ///     }
+    ///
+    ///     fn unwatch(&self, id: WatchId) {
+    ///         self.0.lock().unwrap().remove(id);
+    ///     }
+    /// }
+    ///
+    /// let never = Never(Mutex::new(Watchers::new()));
+    /// assert_eq!(greenloop::wait_any_timeout(&[&never], Duration::from_millis(2))?, None);
+    /// assert!(never.0.lock().unwrap().is_empty()); // nothing is left behind
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn remove(&mut self, id: WatchId) {
         self.list.remove(&id.0);
     }
@@ -140,6 +248,33 @@ impl Watchers {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{WatchId, Waitable, Watcher, Watchers};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// #[derive(Clone)]
+    /// struct Bell(Arc<Mutex<Watchers>>);
+    ///
+    /// impl Waitable for Bell {
+    ///     fn watch(&self, watcher: Watcher) -> Option<WatchId> {
+    ///         self.0.lock().unwrap().add(watcher, false)
+    ///     }
+    ///
+    ///     fn unwatch(&self, id: WatchId) {
+    ///         self.0.lock().unwrap().remove(id);
+    ///     }
+    /// }
+    ///
+    /// let bell = Bell(Arc::new(Mutex::new(Watchers::new())));
+    /// let guest = greenloop::spawn({ let bell = bell.clone(); move || greenloop::wait_any(&[&bell]) });
+    /// # while bell.0.lock().unwrap().is_empty() { std::thread::yield_now() }
+    /// bell.0.lock().unwrap().tell_all(); // who comes later waits for the next time
+    /// assert_eq!(guest.join().unwrap()?, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn tell_all(&mut self) {
         if self.list.is_empty() {
             return;

@@ -14,12 +14,18 @@ use crate::server::stream::StreamServer;
 /// # Examples
 ///
 /// ```
-/// use greenloop::server::ServerConfig;
+/// use greenloop::net::ListenOptions;
+/// use greenloop::server::{NoObserver, ServerConfig};
 /// use std::time::Duration;
 ///
 /// let server = ServerConfig::new()
 ///     .max_connections(100)
 ///     .idle_timeout(Some(Duration::from_secs(5)))
+///     .write_timeout(Some(Duration::from_secs(5)))
+///     .drain_timeout(Duration::from_secs(30))
+///     .stack_bytes(1 << 20)
+///     .listen(ListenOptions::new().backlog(4096))
+///     .observer(NoObserver)
 ///     .bind("127.0.0.1:0")?;
 /// assert_ne!(server.addr().port(), 0);
 /// # Ok::<(), greenloop::Error>(())
@@ -62,6 +68,8 @@ impl ServerConfig {
     ///
     /// Default: 10,000, or 64 less than the process may have descriptors. At the limit the
     /// server stops accepting; clients wait in the kernel's queue. At least 1.
+    ///
+    /// gevent: the `spawn=` argument of a server: a number is the size of its pool.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
         self
@@ -115,6 +123,17 @@ impl ServerConfig {
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::ServerConfig;
+    ///
+    /// let server = ServerConfig::new().max_connections(100).bind("127.0.0.1:0")?;
+    /// assert!(server.addr().ip().is_loopback());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    #[track_caller]
     pub fn bind(self, address: impl ToString) -> Result<StreamServer> {
         let listener = self.listen.bind(address)?;
         StreamServer::new(vec![listener], self)
@@ -127,6 +146,17 @@ impl ServerConfig {
     ///
     /// # Errors
     /// As [`TcpListener::bind`], for the first address that fails, or if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::ServerConfig;
+    ///
+    /// let server = ServerConfig::new().bind_all(["127.0.0.1:0", "127.0.0.1:0"])?;
+    /// assert_eq!(server.addrs().len(), 2);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    #[track_caller]
     pub fn bind_all<A: ToString>(
         self,
         addresses: impl IntoIterator<Item = A>,
@@ -140,6 +170,21 @@ impl ServerConfig {
     ///
     /// # Errors
     /// There is none, or one has no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use greenloop::server::ServerConfig;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?; // or one that was inherited
+    /// let address = listener.local_addr()?;
+    /// let server = ServerConfig::new().on(vec![listener])?;
+    /// assert_eq!(server.addr(), address);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: a socket as the `listener` of `StreamServer`.
     pub fn on(self, listeners: Vec<TcpListener>) -> Result<StreamServer> {
         StreamServer::new(listeners, self)
     }

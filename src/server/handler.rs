@@ -18,6 +18,28 @@ use crate::server::observe::{ConnEnd, ConnInfo, Outcome};
 /// Functions and closures from `&mut Conn` to `Result<()>` are handlers. When the handler
 /// returns, the connection is closed; after `Ok`, such that the peer still gets all that
 /// was written. A panic closes that connection and is counted; no other is touched.
+///
+/// ```
+/// use greenloop::net::TcpStream;
+/// use greenloop::server::{Conn, Handler, StreamServer};
+/// use std::io::{Read, Write};
+///
+/// /// Says the same thing to everybody.
+/// struct Greeter(&'static str);
+///
+/// impl Handler for Greeter {
+///     fn handle(&self, conn: &mut Conn) -> greenloop::Result<()> {
+///         Ok(conn.write_all(self.0.as_bytes())?)
+///     }
+/// }
+///
+/// let server = StreamServer::bind("127.0.0.1:0")?.start(Greeter("hello\n"))?;
+/// let mut text = String::new();
+/// TcpStream::connect(server.addr())?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello\n");
+/// server.stop_now()?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Serves one connection to its end.
     ///
@@ -43,6 +65,23 @@ where
 /// Between two messages, wait with [`Conn::read_next`] or [`Conn::wait_ready`]: they tell
 /// an idle connection of a server that drains to end, and only them. A plain `read` is in
 /// the middle of something, and goes on.
+///
+/// ```
+/// use greenloop::net::TcpStream;
+/// use greenloop::server::{Conn, StreamServer};
+/// use std::io::{Read, Write};
+///
+/// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+///     let greeting = format!("you are number {}, from {}", conn.id(), conn.peer_addr());
+///     Ok(conn.write_all(greeting.as_bytes())?)
+/// })?;
+/// let mut client = TcpStream::connect(server.addr())?;
+/// let mut text = String::new();
+/// client.read_to_string(&mut text)?;
+/// assert_eq!(text, format!("you are number 1, from {}", client.local_addr()?));
+/// server.stop_now()?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 pub struct Conn {
     stream: TcpStream,
     info: ConnInfo,
@@ -111,6 +150,32 @@ impl Conn {
     /// # Errors
     /// Timeout, when nothing came for the idle timeout; cancelled, when the drain's
     /// deadline came; what the system reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::io::{BufRead, BufReader, Read, Write};
+    /// use std::time::Duration;
+    ///
+    /// // A line protocol, read through a buffer: between two lines it waits here.
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+    ///     while conn.wait_ready()? {
+    ///         let mut line = String::new();
+    ///         BufReader::with_capacity(1, &mut *conn).read_line(&mut line)?;
+    ///         conn.write_all(line.to_uppercase().as_bytes())?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// client.write_all(b"hello\n")?;
+    /// let mut answer = [0; 6];
+    /// client.read_exact(&mut answer)?;
+    /// assert_eq!(&answer, b"HELLO\n");
+    /// assert!(server.drain(Duration::from_secs(60))?.is_clean()); // it was idle
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait_ready(&mut self) -> Result<bool> {
         let limit = self.stream.read_timeout().into();
@@ -126,6 +191,31 @@ impl Conn {
     ///
     /// # Errors
     /// As [`Conn::wait_ready`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::io::{Read, Write};
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+    ///     let mut buf = vec![0; 1024];
+    ///     loop {
+    ///         match conn.read_next(&mut buf)? {
+    ///             0 => return Ok(()), // the client has ended, or the server drains
+    ///             n => conn.write_all(&buf[..n])?,
+    ///         }
+    ///     }
+    /// })?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// client.write_all(b"hello")?;
+    /// client.read_exact(&mut [0; 5])?;
+    /// assert!(server.drain(Duration::from_secs(60))?.is_clean());
+    /// assert_eq!(client.read(&mut [0])?, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn read_next(&mut self, buf: &mut [u8]) -> Result<usize> {
         let limit = self.stream.read_timeout().into();

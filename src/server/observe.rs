@@ -14,6 +14,32 @@ use crate::error::Error;
 /// others are called by the connection's own greenlet. A panic in one ends the greenlet
 /// that called: of a connection, that connection; of the accept loop, the server (it
 /// drains and reports it).
+///
+/// ```
+/// use greenloop::net::TcpStream;
+/// use greenloop::server::{Conn, ConnEnd, ConnInfo, Observer, Outcome, ServerConfig};
+/// use std::io::Write;
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// struct AccessLog(Sender<(u64, u64, bool)>);
+///
+/// impl Observer for AccessLog {
+///     fn closed(&self, conn: &ConnInfo, end: &ConnEnd) {
+///         let is_well = matches!(end.outcome, Outcome::Finished);
+///         let _ = self.0.send((conn.id, end.bytes_written, is_well));
+///     }
+/// }
+///
+/// let (tell, told) = channel();
+/// let server = ServerConfig::new()
+///     .observer(AccessLog(tell))
+///     .bind("127.0.0.1:0")?
+///     .start(|conn: &mut Conn| Ok(conn.write_all(b"hello")?))?;
+/// let _client = TcpStream::connect(server.addr())?;
+/// assert_eq!(told.recv().unwrap(), (1, 5, true));
+/// server.stop_now()?;
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 pub trait Observer: Send + Sync {
     /// A connection was accepted; its handler runs next.
     fn accepted(&self, conn: &ConnInfo) {

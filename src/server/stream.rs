@@ -85,6 +85,7 @@ impl StreamServer {
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
+    #[track_caller]
     pub fn bind(address: impl ToString) -> Result<Self> {
         ServerConfig::new().bind(address)
     }
@@ -105,6 +106,8 @@ impl StreamServer {
     }
 
     /// The address it listens on (the first, if there are several).
+    ///
+    /// gevent: `StreamServer.address`.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }
@@ -121,6 +124,22 @@ impl StreamServer {
     ///
     /// # Errors
     /// No greenlet can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::io::{Read, Write};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?
+    ///     .start(|conn: &mut Conn| Ok(conn.write_all(b"hello")?))?;
+    /// let mut text = String::new();
+    /// TcpStream::connect(server.addr())?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// server.stop_now()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `StreamServer.start()`.
     pub fn start(self, handler: impl Handler) -> Result<ServerHandle> {
@@ -228,6 +247,20 @@ impl StreamServer {
     /// No greenlet can be started. Cancelled or timeout, if that ended the wait: the server
     /// is stopped then, its connections killed.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?;
+    /// // It has no end of its own, so something ends the wait.
+    /// let limit = greenloop::Timeout::start(Duration::from_millis(5));
+    /// let error = server.serve(|_: &mut Conn| Ok(())).unwrap_err();
+    /// assert!(limit.owns(&error));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `StreamServer.serve_forever()`.
     #[track_caller]
     pub fn serve(self, handler: impl Handler) -> Result<Report> {
@@ -242,6 +275,24 @@ impl StreamServer {
     ///
     /// # Errors
     /// As [`StreamServer::serve`]; signals cannot be watched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::{Conn, StreamServer};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?;
+    /// # let address = server.addr();
+    /// # greenloop::spawn(move || {
+    /// #     // Whoever is answered knows that the server watches its signals.
+    /// #     while greenloop::net::TcpStream::connect(address)
+    /// #         .and_then(|mut s| Ok(std::io::Read::read(&mut s, &mut [0])?)).is_err() {}
+    /// #     signal_hook::low_level::raise(greenloop::signal::SIGTERM)
+    /// # });
+    /// let report = server.serve_until_signal(|_: &mut Conn| Ok(()))?; // until `kill PID`
+    /// assert!(report.is_clean());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: none; there a signal ends the process.
     #[track_caller]
@@ -300,6 +351,33 @@ impl ServerHandle {
     /// # Errors
     /// Cancelled or timeout, if that ended the wait; the drain goes on.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::io::{Read, Write};
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+    ///     while conn.wait_ready()? {
+    ///         conn.read_exact(&mut [0; 5])?; // a message, to its end
+    ///         conn.write_all(b"done")?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// client.write_all(b"he")?;
+    /// # while server.stats().accepted == 0 { greenloop::yield_now()? }
+    /// server.begin_drain(Duration::from_secs(60));
+    /// client.write_all(b"llo")?;
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "done"); // what was begun was served
+    /// assert!(server.drain(Duration::from_secs(60))?.is_clean());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `StreamServer.stop(timeout=limit)`.
     #[track_caller]
     pub fn drain(&self, limit: Duration) -> Result<Report> {
@@ -311,6 +389,19 @@ impl ServerHandle {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|_: &mut Conn| Ok(()))?;
+    /// server.begin_drain(Duration::from_secs(60));
+    /// assert!(server.is_draining());
+    /// assert_eq!(server.wait()?.accepted, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn begin_drain(&self, limit: Duration) {
         self.shared.control.ask(&self.shared, limit);
     }
@@ -322,6 +413,23 @@ impl ServerHandle {
     ///
     /// # Errors
     /// As [`ServerHandle::drain`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use std::io::{Read, Write};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+    ///     conn.write_all(b"!")?;
+    ///     Ok(greenloop::sleep(std::time::Duration::MAX)?)
+    /// })?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// client.read_exact(&mut [0])?;
+    /// assert_eq!(server.stop_now()?.killed, 1);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `StreamServer.stop(timeout=0)`.
     #[track_caller]
@@ -336,6 +444,21 @@ impl ServerHandle {
     ///
     /// # Errors
     /// Cancelled or timeout, if that ended the wait; the server runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::{Conn, StreamServer};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|_: &mut Conn| Ok(()))?;
+    /// greenloop::sync::scope(|s| {
+    ///     let waiter = s.spawn(|| server.wait());
+    ///     server.stop_now()?;
+    ///     assert!(waiter.join().unwrap()?.is_clean());
+    ///     Ok::<_, greenloop::Error>(())
+    /// })??;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Result<Report> {
         self.shared.control.ended.wait()?;
@@ -358,6 +481,18 @@ impl ServerHandle {
     ///
     /// # Errors
     /// The signals cannot be watched, or no greenlet started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::{Conn, StreamServer};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|_: &mut Conn| Ok(()))?;
+    /// server.stop_on_signals()?;
+    /// # signal_hook::low_level::raise(greenloop::signal::SIGTERM)?;
+    /// assert!(server.wait()?.is_clean()); // after `kill PID`
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn stop_on_signals(&self) -> Result<crate::Handle> {
         self.stop_on(stop_signals()?)
     }

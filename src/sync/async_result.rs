@@ -65,6 +65,18 @@ type Failure = Arc<dyn StdError + Send + Sync>;
 impl<T> AsyncResult<T> {
     /// A result that is not there yet, and what sets it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::AsyncResult;
+    ///
+    /// let (setter, answer) = AsyncResult::new();
+    /// assert!(!answer.is_ready());
+    /// setter.set(42); // takes the setter: there is no second time
+    /// assert_eq!(answer.get()?, 42);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `AsyncResult()`, which is both.
     pub fn new() -> (Setter<T>, Self) {
         let state = Arc::new(Mutex::new(State {
@@ -175,6 +187,18 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed. A failure is no error here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::AsyncResult;
+    ///
+    /// let (setter, answer) = AsyncResult::<u8>::new();
+    /// greenloop::spawn(move || setter.fail("no number"));
+    /// answer.wait()?; // a failure is a result as well
+    /// assert!(answer.is_ready() && !answer.is_ok());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `AsyncResult.wait()`, which returns the value or None.
     #[track_caller]
@@ -328,6 +352,18 @@ impl<T> Setter<T> {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::AsyncResult;
+    ///
+    /// let (setter, answer) = AsyncResult::new();
+    /// setter.set("yes");
+    /// assert_eq!(answer.get()?, "yes");
+    /// assert_eq!(answer.get()?, "yes"); // as often as one likes
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `AsyncResult.set(value)`.
     pub fn set(mut self, value: T) {
         self.finish(Outcome::Value(Arc::new(value)));
@@ -424,6 +460,8 @@ enum ResultErrorKind {
 impl ResultError {
     /// What [`Setter::fail`] was given, the same for all getters; `None` if it was not
     /// called.
+    ///
+    /// gevent: `AsyncResult.exception`.
     pub fn failure(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         match &self.0 {
             ResultErrorKind::Failure(failure) => Some(failure.as_ref()),

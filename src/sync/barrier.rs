@@ -85,6 +85,21 @@ impl Barrier {
     /// [`Timeout`](crate::Timeout) passed; either breaks the barrier for the others.
     /// Broken, when another one left, or the barrier was reset meanwhile.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Barrier;
+    ///
+    /// let start = Barrier::new(2);
+    /// let other = {
+    ///     let start = start.clone();
+    ///     greenloop::spawn(move || start.wait())
+    /// };
+    /// start.wait()?; // both are here
+    /// other.join().unwrap()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Barrier.wait()`.
     #[track_caller]
     pub fn wait(&self) -> Result<BarrierWaitResult> {
@@ -168,6 +183,16 @@ impl Barrier {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Barrier;
+    ///
+    /// let start = Barrier::new(2);
+    /// start.abort(); // the other one cannot come
+    /// assert!(start.wait().unwrap_err().is_broken());
+    /// ```
+    ///
     /// gevent: `Barrier.abort()`.
     pub fn abort(&self) {
         let mut state = lock(&self.state);
@@ -179,6 +204,18 @@ impl Barrier {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Barrier;
+    ///
+    /// let start = Barrier::new(1);
+    /// start.abort();
+    /// start.reset();
+    /// assert!(start.wait()?.is_leader());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Barrier.reset()`.
     pub fn reset(&self) {

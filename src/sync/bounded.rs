@@ -62,6 +62,19 @@ impl BoundedSemaphore {
     /// # Errors
     /// As [`Semaphore::acquire`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::BoundedSemaphore;
+    ///
+    /// let places = BoundedSemaphore::new(2);
+    /// let permit = places.acquire()?;
+    /// assert_eq!(places.available(), 1);
+    /// drop(permit);
+    /// assert_eq!(places.available(), 2);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `BoundedSemaphore.acquire()`.
     #[track_caller]
     pub fn acquire(&self) -> Result<BoundedPermit> {
@@ -114,6 +127,19 @@ impl BoundedSemaphore {
     /// # Errors
     /// [`Error::is_limit`](crate::Error::is_limit), when there is none to give back;
     /// nothing changes then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::BoundedSemaphore;
+    ///
+    /// let places = BoundedSemaphore::new(1);
+    /// places.acquire()?.forget();
+    /// places.release()?; // perhaps by somebody else
+    /// let once_more = places.release().unwrap_err();
+    /// assert!(once_more.is_limit());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `BoundedSemaphore.release()`, which raises `ValueError`.
     pub fn release(&self) -> Result<()> {
@@ -195,6 +221,19 @@ impl BoundedPermit {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::BoundedSemaphore;
+    ///
+    /// let places = BoundedSemaphore::new(1);
+    /// places.acquire()?.forget();
+    /// assert!(places.is_locked());
+    /// places.release()?;
+    /// assert!(!places.is_locked());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn forget(self) {
         // Counted before anybody can give it back.
         *lock(&self.forgotten) += 1;

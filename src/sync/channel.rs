@@ -86,6 +86,21 @@ impl<T> Channel<T> {
     /// [`Timeout`](crate::Timeout) passed; closed, when the channel is. The item comes back
     /// in the error.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Channel;
+    ///
+    /// let channel = Channel::new();
+    /// let taker = {
+    ///     let channel = channel.clone();
+    ///     greenloop::spawn(move || channel.get())
+    /// };
+    /// channel.put("item")?; // comes back when it was taken
+    /// assert_eq!(taker.join().unwrap()?, "item");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Channel.put(item)`.
     #[track_caller]
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
@@ -178,6 +193,21 @@ impl<T> Channel<T> {
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed; closed, when the channel is.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Channel;
+    ///
+    /// let channel = Channel::new();
+    /// let putter = {
+    ///     let channel = channel.clone();
+    ///     greenloop::spawn(move || channel.put("item").is_ok())
+    /// };
+    /// assert_eq!(channel.get()?, "item");
+    /// assert!(putter.join().unwrap());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Channel.get()`.
     #[track_caller]
     pub fn get(&self) -> Result<T> {
@@ -253,6 +283,23 @@ impl<T> Channel<T> {
     /// # Switching
     /// Each step may switch to other greenlets.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Channel;
+    ///
+    /// let channel = Channel::new();
+    /// let source = channel.clone();
+    /// greenloop::spawn(move || {
+    ///     for n in 1..=3 {
+    ///         source.put(n)?;
+    ///     }
+    ///     source.close();
+    ///     Ok::<_, greenloop::Error>(())
+    /// });
+    /// assert_eq!(channel.iter().sum::<i32>(), 6);
+    /// ```
+    ///
     /// gevent: `for item in channel`, which ends at an item that is `StopIteration`.
     pub fn iter(&self) -> ChannelIter<'_, T> {
         ChannelIter(Some(self))
@@ -263,6 +310,22 @@ impl<T> Channel<T> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Channel;
+    ///
+    /// let channel = Channel::new();
+    /// let putter = {
+    ///     let channel = channel.clone();
+    ///     greenloop::spawn(move || channel.put("item"))
+    /// };
+    /// channel.close();
+    /// let refused = putter.join().unwrap().unwrap_err();
+    /// assert_eq!(refused.into_item(), "item");
+    /// assert!(channel.get().unwrap_err().is_closed());
+    /// ```
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;

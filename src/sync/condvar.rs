@@ -71,6 +71,26 @@ impl Condvar {
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed. The lock is held in either case.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use std::sync::Arc;
+    ///
+    /// let door = Arc::new((Mutex::new(false), Condvar::new()));
+    /// let opener = door.clone();
+    /// greenloop::spawn(move || {
+    ///     *opener.0.lock()? = true;
+    ///     opener.1.notify_one();
+    ///     Ok::<_, greenloop::Error>(())
+    /// });
+    /// let mut is_open = door.0.lock()?;
+    /// while !*is_open {
+    ///     door.1.wait(&mut is_open)?;
+    /// }
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Condition.wait()`.
     #[track_caller]
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) -> Result<()> {
@@ -129,6 +149,27 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Condvar::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use std::sync::Arc;
+    ///
+    /// let work = Arc::new((Mutex::new(3), Condvar::new()));
+    /// for _ in 0..3 {
+    ///     let work = work.clone();
+    ///     greenloop::spawn(move || {
+    ///         *work.0.lock()? -= 1;
+    ///         work.1.notify_all();
+    ///         Ok::<_, greenloop::Error>(())
+    ///     });
+    /// }
+    /// let mut left = work.0.lock()?;
+    /// work.1.wait_while(&mut left, |left| *left > 0)?;
+    /// assert_eq!(*left, 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Condition.wait_for(predicate)`, which waits *until* it holds.
     #[track_caller]
@@ -189,6 +230,20 @@ impl Condvar {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let (data, changed) = (Mutex::new(0), Condvar::new());
+    /// assert!(!changed.notify_one(), "nobody waits");
+    /// // It is not kept for those who come later.
+    /// let mut guard = data.lock()?;
+    /// assert!(!changed.wait_timeout(&mut guard, Duration::from_millis(2))?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Condition.notify()`, which asks for the lock.
     pub fn notify_one(&self) -> bool {
         lock(&self.line).wake_one().is_some()
@@ -198,6 +253,28 @@ impl Condvar {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use std::sync::Arc;
+    ///
+    /// let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    /// let visitors = [0, 1, 2].map(|_| {
+    ///     let gate = gate.clone();
+    ///     greenloop::spawn(move || {
+    ///         let mut is_open = gate.0.lock()?;
+    ///         gate.1.wait_while(&mut is_open, |is_open| !*is_open)
+    ///     })
+    /// });
+    /// *gate.0.lock()? = true;
+    /// gate.1.notify_all();
+    /// for visitor in visitors {
+    ///     visitor.join().unwrap()?;
+    /// }
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Condition.notify_all()`, which asks for the lock.
     pub fn notify_all(&self) {

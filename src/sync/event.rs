@@ -57,6 +57,26 @@ impl Event {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Event;
+    ///
+    /// let ready = Event::new();
+    /// let waiters = [0, 1].map(|_| {
+    ///     let ready = ready.clone();
+    ///     greenloop::spawn(move || ready.wait())
+    /// });
+    /// ready.set();
+    /// for waiter in waiters {
+    ///     waiter.join().unwrap()?;
+    /// }
+    /// assert!(ready.is_set());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Event.set()`.
     pub fn set(&self) {
         let mut state = lock(&self.state);
         state.set = true;
@@ -69,11 +89,29 @@ impl Event {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Event;
+    /// use std::time::Duration;
+    ///
+    /// let ready = Event::new();
+    /// ready.set();
+    /// ready.wait()?; // does not wait
+    /// ready.clear();
+    /// assert!(!ready.wait_timeout(Duration::from_millis(2))?);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Event.clear()`.
     pub fn clear(&self) {
         lock(&self.state).set = false;
     }
 
     /// Tells whether it is set.
+    ///
+    /// gevent: `Event.is_set()`.
     pub fn is_set(&self) -> bool {
         lock(&self.state).set
     }
@@ -91,6 +129,19 @@ impl Event {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Event;
+    ///
+    /// let ready = Event::new();
+    /// let setter = ready.clone();
+    /// std::thread::spawn(move || setter.set()); // from anywhere
+    /// ready.wait()?;
+    /// assert!(ready.is_set());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Event.wait()`.
     #[track_caller]

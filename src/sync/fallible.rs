@@ -122,6 +122,24 @@ impl<'scope, E: Send> TryScope<'scope, '_, E> {
     ///
     /// # Panics
     /// As [`spawn`](crate::spawn), if too many greenlets are alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Error, sync::try_scope};
+    ///
+    /// let sizes = [1, 2, 3];
+    /// let sum = try_scope(|s| {
+    ///     let parts = sizes.each_ref().map(|n| s.spawn(move || Ok::<_, Error>(n * 10)));
+    ///     let mut sum = 0;
+    ///     for part in parts {
+    ///         sum += part.join()?;
+    ///     }
+    ///     Ok::<_, Error>(sum)
+    /// })?;
+    /// assert_eq!(sum, 60);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(&'scope self, f: F) -> TryScopedGreenlet<'scope, T>
     where
@@ -161,6 +179,20 @@ impl<'scope, E: Send> TryScope<'scope, '_, E> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Error, sync::try_scope};
+    /// use std::time::Duration;
+    ///
+    /// let ended = try_scope(|s| {
+    ///     s.spawn(|| greenloop::sleep(Duration::MAX));
+    ///     s.kill_all();
+    ///     Ok::<_, Error>("the closure itself went well")
+    /// });
+    /// assert!(ended.is_err(), "the sleeper did not get to its end");
+    /// ```
     pub fn kill_all(&self) {
         self.inner.kill_all();
     }
@@ -254,6 +286,19 @@ impl<T> TryScopedGreenlet<'_, T> {
     /// # Errors
     /// The greenlet failed, or was killed because another one did; `try_scope` gives the
     /// first failure itself, so pass this one on. Or the caller was killed or timed out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Error, sync::try_scope};
+    ///
+    /// let answer = try_scope(|s| {
+    ///     let half = s.spawn(|| Ok::<_, Error>(21));
+    ///     Ok::<_, Error>(half.join()? * 2)
+    /// })?;
+    /// assert_eq!(answer, 42);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn join(self) -> Result<T> {
         self.inner.join()?.ok_or_else(|| failed("failed"))

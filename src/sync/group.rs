@@ -57,6 +57,18 @@ impl Group {
     /// # Panics
     /// As [`spawn`](crate::spawn), if too many greenlets are alive.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    ///
+    /// let group = Group::new();
+    /// let members = [1, 2, 3].map(|n| group.spawn(move || n * n));
+    /// group.join()?;
+    /// assert_eq!(members.map(|member| member.join().unwrap()), [1, 4, 9]);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Group.spawn(f)`.
     #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Greenlet<T>
@@ -116,12 +128,29 @@ impl Group {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    /// use std::time::Duration;
+    ///
+    /// let group = Group::new();
+    /// let members = [0, 1].map(|_| group.spawn(|| greenloop::sleep(Duration::MAX)));
+    /// assert!(group.discard(&members[1]));
+    /// group.kill()?;
+    /// assert!(members[0].is_ready() && !members[1].is_ready());
+    /// # members[1].kill();
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Group.discard(greenlet)`.
     pub fn discard(&self, greenlet: &Handle) -> bool {
         self.members.discard(greenlet)
     }
 
     /// The number of members.
+    ///
+    /// gevent: `len(group)`.
     pub fn len(&self) -> usize {
         self.members.with(|state| state.taken())
     }
@@ -132,6 +161,20 @@ impl Group {
     }
 
     /// Tells whether a greenlet is a member.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    /// use std::time::Duration;
+    ///
+    /// let group = Group::new();
+    /// let member = group.spawn(|| greenloop::sleep(Duration::MAX));
+    /// assert!(group.contains(&member));
+    /// member.kill_and_wait(None)?;
+    /// assert!(!group.contains(&member));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `greenlet in group`.
     pub fn contains(&self, greenlet: &Handle) -> bool {
@@ -154,6 +197,20 @@ impl Group {
     ///
     /// # Errors
     /// The caller was killed or timed out, or is a member itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Group;
+    ///
+    /// let group = Group::new();
+    /// for _ in 0..3 {
+    ///     group.spawn(|| greenloop::yield_now());
+    /// }
+    /// group.join()?;
+    /// assert!(group.is_empty());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Group.join()`.
     #[track_caller]

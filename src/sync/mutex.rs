@@ -181,6 +181,17 @@ impl<T> Mutex<T> {
     ///
     /// # Panics
     /// If a guard was leaked (`std::mem::forget`): the data went with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let list = Mutex::new(vec![1]);
+    /// list.lock()?.push(2);
+    /// assert_eq!(list.into_inner(), [1, 2]);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn into_inner(self) -> T {
         *self.data.into_inner().expect(LEAKED)
     }
@@ -192,6 +203,16 @@ impl<T> Mutex<T> {
     ///
     /// # Panics
     /// If a guard was leaked (`std::mem::forget`): the data went with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mut count = Mutex::new(1);
+    /// *count.get_mut() += 1;
+    /// assert_eq!(count.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut().expect(LEAKED)
     }

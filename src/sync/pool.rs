@@ -48,6 +48,8 @@ pub struct PoolFull<F> {
 
 impl Pool {
     /// A pool with `size` places. With none, everyone waits for ever.
+    ///
+    /// gevent: `Pool(size)`.
     pub fn new(size: usize) -> Self {
         Self {
             members: Members::new(size, Wait::Pool),
@@ -56,6 +58,19 @@ impl Pool {
 
     /// A pool that is never full: a [`Group`](crate::sync::Group) with `map` and its
     /// relatives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    ///
+    /// let pool = Pool::unbounded();
+    /// let lengths = pool.map(["a", "bc"], str::len)?;
+    /// let lengths: Vec<_> = lengths.into_iter().map(Result::unwrap).collect();
+    /// assert_eq!(lengths, [1, 2]);
+    /// assert!(!pool.is_full());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Pool(None)`.
     pub fn unbounded() -> Self {
@@ -273,6 +288,21 @@ impl Pool {
     /// Cancelled, when the caller was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed. The greenlet is no member then.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1);
+    /// let greenlet = greenloop::spawn(|| greenloop::sleep(Duration::MAX));
+    /// pool.add(&greenlet)?;
+    /// assert!(pool.is_full());
+    /// pool.kill()?;
+    /// assert!(greenlet.is_ready());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Pool.add(greenlet)`.
     #[track_caller]
     pub fn add(&self, greenlet: &Handle) -> Result<()> {
@@ -301,6 +331,21 @@ impl Pool {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1);
+    /// let member = pool.spawn(|| greenloop::sleep(Duration::MAX))?;
+    /// assert!(pool.discard(&member));
+    /// assert_eq!(pool.free_count(), 1);
+    /// assert!(!member.is_ready());
+    /// # member.kill();
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Pool.discard(greenlet)`.
     pub fn discard(&self, greenlet: &Handle) -> bool {
         self.members.discard(greenlet)
@@ -309,6 +354,8 @@ impl Pool {
     // ---- asking and waiting ----
 
     /// The number of places; `usize::MAX` if it is unbounded.
+    ///
+    /// gevent: `Pool.size`.
     pub fn size(&self) -> usize {
         self.members.with(|state| state.capacity())
     }
@@ -357,6 +404,8 @@ impl Pool {
     }
 
     /// The number of members.
+    ///
+    /// gevent: `len(pool)`.
     pub fn len(&self) -> usize {
         self.members.with(|state| state.taken())
     }
@@ -367,11 +416,29 @@ impl Pool {
     }
 
     /// Tells whether a greenlet is a member.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1);
+    /// let member = pool.spawn(|| greenloop::sleep(Duration::MAX))?;
+    /// assert!(pool.contains(&member));
+    /// member.kill_and_wait(None)?;
+    /// assert!(!pool.contains(&member));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `greenlet in pool`.
     pub fn contains(&self, greenlet: &Handle) -> bool {
         self.members.contains(greenlet)
     }
 
     /// The members at this moment, oldest first.
+    ///
+    /// gevent: `iter(pool)`.
     pub fn members(&self) -> Vec<Handle> {
         self.members.handles()
     }
@@ -386,6 +453,22 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Group::join`](crate::sync::Group::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    ///
+    /// let pool = Pool::new(2);
+    /// for _ in 0..5 {
+    ///     pool.spawn(|| greenloop::yield_now())?;
+    /// }
+    /// pool.join()?;
+    /// assert_eq!(pool.free_count(), 2);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Pool.join()`.
     #[track_caller]
     pub fn join(&self) -> Result<()> {
         self.members.wait_empty(Deadline::NEVER).map(drop)
@@ -423,6 +506,22 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Group::try_join`](crate::sync::Group::try_join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(2);
+    /// pool.spawn(|| greenloop::sleep(Duration::MAX))?;
+    /// pool.spawn(|| panic!("oops"))?;
+    /// assert!(pool.try_join().unwrap_err().is_panic());
+    /// pool.kill()?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Pool.join(raise_error=True)`.
     #[track_caller]
     pub fn try_join(&self) -> Result<(), JoinError> {
         self.members.wait_empty_or_failed()
@@ -436,6 +535,21 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Group::kill`](crate::sync::Group::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(2);
+    /// let members = [0, 1].map(|_| pool.spawn(|| greenloop::sleep(Duration::MAX)).unwrap());
+    /// pool.kill()?;
+    /// assert!(members.iter().all(|member| member.is_ready()));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Pool.kill()`.
     #[track_caller]
     pub fn kill(&self) -> Result<()> {
         self.members.kill(Deadline::NEVER).map(drop)
@@ -527,6 +641,17 @@ impl fmt::Debug for Pool {
 
 impl<F> PoolFull<F> {
     /// Gives the closure back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    ///
+    /// let pool = Pool::new(0);
+    /// let refused = pool.try_spawn(|| "still here").unwrap_err();
+    /// let f = refused.into_inner();
+    /// assert_eq!(f(), "still here");
+    /// ```
     pub fn into_inner(self) -> F {
         self.f
     }

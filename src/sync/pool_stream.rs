@@ -196,6 +196,22 @@ where
     ///
     /// Default: the size of the pool, at most 1024.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Pool;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// static TAKEN: AtomicU32 = AtomicU32::new(0);
+    /// let input = (1..).inspect(|_| {
+    ///     TAKEN.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// let pool = Pool::new(10);
+    /// let mut squares = pool.stream(input, |n: u64| n * n).buffer(2);
+    /// assert_eq!(squares.next().unwrap().unwrap(), 1);
+    /// assert!(TAKEN.load(Ordering::Relaxed) <= 2);
+    /// ```
+    ///
     /// gevent: `maxsize`, which does not count what runs.
     pub fn buffer(mut self, count: usize) -> Self {
         self.buffer = count.max(1);

@@ -92,6 +92,21 @@ impl RLock {
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed. What the caller had of the lock it keeps.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RLock;
+    ///
+    /// let lock = RLock::new();
+    /// let outer = lock.lock()?;
+    /// let inner = lock.lock()?; // does not wait for itself
+    /// drop(outer);
+    /// assert!(lock.is_mine(), "one guard is left");
+    /// drop(inner);
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `RLock.acquire()`.
     #[track_caller]
     pub fn lock(&self) -> Result<RLockGuard<'_>> {

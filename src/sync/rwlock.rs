@@ -89,6 +89,18 @@ impl<T> RwLock<T> {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed. The lock is not held then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let limits = RwLock::new([10, 20]);
+    /// let (one, other) = (limits.read()?, limits.read()?); // side by side
+    /// assert_eq!((one[0], other[1]), (10, 20));
+    /// assert_eq!(limits.reading(), 2);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>> {
         self.read_deadline(Deadline::NEVER)
@@ -149,6 +161,21 @@ impl<T> RwLock<T> {
     ///
     /// # Errors
     /// As [`RwLock::read`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let count = RwLock::new(1);
+    /// {
+    ///     let mut count_inside = count.write()?;
+    ///     *count_inside += 1;
+    ///     assert!(count.try_read().is_none());
+    /// }
+    /// assert_eq!(*count.read()?, 2);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>> {
         self.write_deadline(Deadline::NEVER)
@@ -219,6 +246,17 @@ impl<T> RwLock<T> {
     ///
     /// # Panics
     /// If a guard was leaked (`std::mem::forget`): it has the data still.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let list = RwLock::new(vec![1]);
+    /// list.write()?.push(2);
+    /// assert_eq!(list.into_inner(), [1, 2]);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn into_inner(self) -> T {
         let state = self.state.into_inner();
         let data = state.unwrap_or_else(PoisonError::into_inner).data;
@@ -232,6 +270,16 @@ impl<T> RwLock<T> {
     ///
     /// # Panics
     /// If a guard was leaked (`std::mem::forget`): it has the data still.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let mut count = RwLock::new(1);
+    /// *count.get_mut() += 1;
+    /// assert_eq!(count.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         let state = self.state.get_mut();
         let data = &mut state.unwrap_or_else(PoisonError::into_inner).data;

@@ -120,6 +120,19 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     /// As [`spawn`](crate::spawn), if too many greenlets are alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut squares = [0; 4];
+    /// greenloop::sync::scope(|s| {
+    ///     for (n, square) in squares.iter_mut().enumerate() {
+    ///         s.spawn(move || *square = n * n);
+    ///     }
+    /// })?;
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(&'scope self, f: F) -> ScopedGreenlet<'scope, T>
     where
@@ -172,6 +185,19 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// greenloop::sync::scope(|s| {
+    ///     let sleeper = s.spawn(|| greenloop::sleep(Duration::MAX));
+    ///     s.kill_all();
+    ///     assert!(sleeper.join().unwrap_err().is_killed());
+    /// })?;
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn kill_all(&self) {
         self.children.kill_all();
     }
@@ -204,6 +230,15 @@ impl<T> ScopedGreenlet<'_, T> {
     ///
     /// # Errors
     /// As [`Greenlet::join`](crate::Greenlet::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let text = String::from("borrowed");
+    /// let length = greenloop::sync::scope(|s| s.spawn(|| text.len()).join())?;
+    /// assert_eq!(length.unwrap(), 8);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         let ended = self.greenlet.join();

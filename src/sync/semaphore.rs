@@ -63,6 +63,8 @@ struct State {
 impl Semaphore {
     /// A semaphore with `permits` permits; with none, everyone waits for
     /// [`Semaphore::add_permits`].
+    ///
+    /// gevent: `Semaphore(value=permits)`.
     pub fn new(permits: usize) -> Self {
         let state = State {
             free: permits,
@@ -175,6 +177,18 @@ impl Semaphore {
     /// # Errors
     /// As [`Semaphore::acquire`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    ///
+    /// let places = Semaphore::new(2);
+    /// let _permit = places.acquire()?;
+    /// assert_eq!(places.wait_available()?, 1);
+    /// assert_eq!(places.available(), 1); // none was taken
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Semaphore.wait()`.
     #[track_caller]
     pub fn wait_available(&self) -> Result<usize> {
@@ -229,6 +243,22 @@ impl Semaphore {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    ///
+    /// let tickets = Semaphore::new(0);
+    /// let visitor = {
+    ///     let tickets = tickets.clone();
+    ///     greenloop::spawn(move || tickets.acquire())
+    /// };
+    /// tickets.add_permits(1);
+    /// visitor.join().unwrap()?.forget(); // the ticket is used up
+    /// assert_eq!(tickets.available(), 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Semaphore.release()` without a matching `acquire`.
     pub fn add_permits(&self, count: usize) {
         let mut state = lock(&self.state);
@@ -247,6 +277,23 @@ impl Semaphore {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    ///
+    /// let places = Semaphore::new(1);
+    /// let waiter = {
+    ///     let (permit, places) = (places.acquire()?, places.clone());
+    ///     let waiter = greenloop::spawn({ let places = places.clone(); move || places.acquire().map(drop) });
+    ///     places.close();
+    ///     drop(permit);
+    ///     waiter
+    /// };
+    /// assert!(waiter.join().unwrap().unwrap_err().is_closed());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -260,6 +307,8 @@ impl Semaphore {
     }
 
     /// The number of permits that nobody holds.
+    ///
+    /// gevent: `Semaphore.counter`.
     pub fn available(&self) -> usize {
         lock(&self.state).free
     }
@@ -350,6 +399,17 @@ pub struct Permit {
 
 impl Permit {
     /// Uses the permit up: the semaphore has one less from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    ///
+    /// let places = Semaphore::new(2);
+    /// places.acquire()?.forget();
+    /// assert_eq!(places.available(), 1); // and never 2 again
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn forget(mut self) {
         self.semaphore = None;
     }

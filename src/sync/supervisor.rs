@@ -128,6 +128,19 @@ impl Supervisor {
     /// # Errors
     /// Why it ended, if it was neither stopped nor out of children;
     /// [`SupervisorError::is_wait_error`] if it was the caller who was killed or timed out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{Backoff, ChildSpec, Strategy, SupervisorSpec};
+    ///
+    /// let supervisor = SupervisorSpec::new(Strategy::OneForOne)
+    ///     .backoff(Backoff::NONE)
+    ///     .child(ChildSpec::new("lost", || Err::<(), _>("no way")))
+    ///     .start();
+    /// let error = supervisor.wait().unwrap_err();
+    /// assert_eq!((error.child(), error.failure()), (Some("lost"), Some("no way")));
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Result<(), SupervisorError> {
         let wait_error = |error| SupervisorError(error::Kind::Wait(Arc::new(error)));
@@ -165,6 +178,25 @@ impl Supervisor {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{ChildSpec, ChildState, Strategy, SupervisorSpec};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = || greenloop::sleep(Duration::MAX);
+    /// let supervisor = SupervisorSpec::new(Strategy::OneForOne)
+    ///     .child(ChildSpec::new("a", sleeper))
+    ///     .child(ChildSpec::new("b", sleeper))
+    ///     .start();
+    /// supervisor.stop(None)?;
+    /// let children = supervisor.children();
+    /// let names: Vec<_> = children.iter().map(|child| child.name.as_str()).collect();
+    /// assert_eq!(names, ["a", "b"]);
+    /// assert!(children.iter().all(|child| child.state == ChildState::Stopped));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn children(&self) -> Vec<ChildStatus> {
         self.shared.children()
     }

@@ -142,6 +142,9 @@ pub fn wait_some(
 /// # Switching
 /// May switch to other greenlets, unless all have ended.
 ///
+/// # Errors
+/// None of its own: those of each greenlet stand at its place in the list.
+///
 /// # Examples
 ///
 /// ```

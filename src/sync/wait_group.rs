@@ -62,6 +62,19 @@ impl WaitGroup {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::WaitGroup;
+    ///
+    /// let work = WaitGroup::new();
+    /// let pending = work.add();
+    /// let more = pending.clone();
+    /// assert_eq!(work.pending(), 2);
+    /// drop((pending, more));
+    /// assert_eq!(work.pending(), 0);
+    /// ```
     pub fn add(&self) -> Pending {
         lock(&self.state).pending += 1;
         Pending {
@@ -77,6 +90,22 @@ impl WaitGroup {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::WaitGroup;
+    ///
+    /// let work = WaitGroup::new();
+    /// let pending = work.add();
+    /// greenloop::spawn(move || {
+    ///     let _done_at_the_end = pending;
+    ///     greenloop::yield_now()
+    /// });
+    /// work.wait()?;
+    /// assert_eq!(work.pending(), 0);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Result<()> {
         self.wait_until_done(Deadline::NEVER)

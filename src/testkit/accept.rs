@@ -28,6 +28,14 @@ pub mod errno {
 /// # Examples
 ///
 /// See [`ScriptedListener`].
+///
+/// ```
+/// use greenloop::testkit::{AcceptScript, errno};
+///
+/// // Out of descriptors, but the reserve helps; then all is well.
+/// let script = AcceptScript::new().error(errno::EMFILE).connection().sheds();
+/// assert_eq!(script.left(), 2);
+/// ```
 #[derive(Clone, Default)]
 pub struct AcceptScript(Arc<Shared>);
 
@@ -97,6 +105,20 @@ impl AcceptScript {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use greenloop::testkit::{AcceptScript, ScriptedListener, errno};
+    ///
+    /// let script = AcceptScript::new().error(errno::ECONNABORTED);
+    /// let mut listener = ScriptedListener::new(TcpListener::bind("127.0.0.1:0")?, script.clone());
+    /// let accepting = greenloop::spawn(move || listener.accept().map(drop));
+    /// script.wait_done()?; // the error was given
+    /// assert!(accepting.join().unwrap().is_err());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait_done(&self) -> Result<()> {
         if self.left() == 0 {
@@ -191,6 +213,19 @@ impl ScriptedListener {
     ///
     /// # Errors
     /// The script's; those of [`TcpListener::accept`], where the script's step stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use greenloop::testkit::{AcceptScript, ScriptedListener, errno};
+    ///
+    /// let script = AcceptScript::new().error(errno::EMFILE);
+    /// let mut listener = ScriptedListener::new(TcpListener::bind("127.0.0.1:0")?, script);
+    /// let error = listener.accept().unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(errno::EMFILE));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_deadline(Deadline::NEVER)
@@ -223,6 +258,19 @@ impl ScriptedListener {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use greenloop::testkit::{AcceptScript, ScriptedListener};
+    ///
+    /// let listener = ScriptedListener::new(TcpListener::bind("127.0.0.1:0")?, AcceptScript::new());
+    /// let address = listener.local_addr()?;
+    /// listener.close();
+    /// assert!(TcpStream::connect(address).unwrap_err().is_refused());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn close(self) {
         self.listener.close();
     }

@@ -33,6 +33,24 @@ pub enum Fault {
 ///
 /// Reads and writes are counted apart, from 0. Calls at random are the same ones again for
 /// the same seed and the same calls.
+///
+/// ```
+/// use greenloop::testkit::{Fault, Faults, Faulty, stream_pair};
+/// use std::io::{ErrorKind, Read, Write};
+///
+/// let (client, mut server) = stream_pair(64);
+/// server.write_all(b"answer")?;
+/// let faults = Faults::none()
+///     .on_read(0, Fault::Error(ErrorKind::WouldBlock))
+///     .on_read(1, Fault::Short(3));
+/// let mut client = Faulty::new(client, faults);
+/// let mut buf = [0; 16];
+/// assert_eq!(client.read(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+/// assert_eq!(client.read(&mut buf)?, 3);
+/// assert_eq!(client.read(&mut buf)?, 3); // as usual
+/// assert_eq!(client.injected()[1].fault, Fault::Short(3));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Faults {
@@ -62,6 +80,17 @@ impl Faults {
     /// Also cuts the connection, in one call of `count` on average.
     ///
     /// Without a seed it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testkit::{Faults, Faulty, stream_pair};
+    /// use std::io::Write;
+    ///
+    /// let (client, _server) = stream_pair(4096);
+    /// let mut client = Faulty::new(client, Faults::seeded(1).cut_one_in(1));
+    /// assert!((0..10).any(|_| client.write_all(b"hello").is_err()));
+    /// ```
     pub fn cut_one_in(mut self, count: u64) -> Self {
         self.cut_one_in = count;
         self
@@ -185,6 +214,22 @@ impl<S> Faulty<S> {
     }
 
     /// The stream below, without faults from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testkit::{Fault, Faults, Faulty, stream_pair};
+    /// use std::io::{ErrorKind, Write};
+    ///
+    /// let (client, _server) = stream_pair(64);
+    /// let faults = Faults::none().on_write(0, Fault::Error(ErrorKind::BrokenPipe));
+    /// let mut client = Faulty::new(client, faults);
+    /// assert!(client.write_all(b"lost").is_err());
+    /// let mut client = client.into_inner();
+    /// client.write_all(b"sent")?;
+    /// assert_eq!(client.unread(), 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_inner(self) -> S {
         self.stream
     }

@@ -85,6 +85,21 @@ impl MemoryStream {
     ///
     /// # Errors
     /// None; the `Result` is that of [`Stream::shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testkit::stream_pair;
+    /// use std::io::{Read, Write};
+    ///
+    /// let (mut client, mut server) = stream_pair(64);
+    /// client.write_all(b"all there is")?;
+    /// client.end()?;
+    /// let mut text = String::new();
+    /// server.read_to_string(&mut text)?; // comes back, although `client` is open
+    /// assert_eq!(text, "all there is");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn end(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }

@@ -118,6 +118,19 @@ impl<T> Broadcast<T> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Broadcast;
+    ///
+    /// let news = Broadcast::new(8);
+    /// news.send("early")?; // to nobody
+    /// let mut reader = news.subscribe();
+    /// news.send("late")?;
+    /// assert_eq!(reader.get()?, "late");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn subscribe(&self) -> Subscriber<T> {
         let state = self.sender.0.clone();
         let next = {
@@ -133,6 +146,21 @@ impl<T> Broadcast<T> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Broadcast;
+    ///
+    /// let news = Broadcast::new(8);
+    /// let mut reader = news.subscribe();
+    /// news.send("last")?;
+    /// news.close();
+    /// assert_eq!(news.send("too late").unwrap_err().into_item(), "too late");
+    /// assert_eq!(reader.get()?, "last");
+    /// assert!(reader.get().unwrap_err().is_closed());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn close(&self) {
         lock(&self.sender.0).close();
     }
@@ -175,6 +203,19 @@ impl<T: Clone> Subscriber<T> {
     /// the next call gives the oldest one that is left. Cancelled, when the greenlet was
     /// killed; timeout, when a [`Timeout`](crate::Timeout) passed; closed, when the channel
     /// is and there is no message left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Broadcast;
+    ///
+    /// let news = Broadcast::new(8);
+    /// let mut reader = news.subscribe();
+    /// let got = greenloop::spawn(move || reader.get());
+    /// news.send("hello")?;
+    /// assert_eq!(got.join().unwrap()?, "hello");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     #[track_caller]
     pub fn get(&mut self) -> Result<T> {
         self.get_deadline(Deadline::NEVER)

@@ -25,6 +25,23 @@ use crate::util::sync::Mutex;
 /// Waiters on both sides are served first come, first served. An item is never lost: a
 /// getter that is killed or whose limit passes leaves it in the queue, a putter gets it back
 /// in the [`PutError`].
+///
+/// ```
+/// use greenloop::sync::{LifoQueue, PriorityQueue, Queue};
+///
+/// let fifo = Queue::unbounded();
+/// let lifo = LifoQueue::unbounded();
+/// let lowest = PriorityQueue::unbounded();
+/// for n in [2, 3, 1] {
+///     fifo.put(n)?;
+///     lifo.put(n)?;
+///     lowest.put(n)?;
+/// }
+/// assert_eq!(fifo.close_now(), [2, 3, 1]);
+/// assert_eq!(lifo.close_now(), [1, 3, 2]);
+/// assert_eq!(lowest.close_now(), [1, 2, 3]);
+/// # Ok::<(), greenloop::Error>(())
+/// ```
 pub struct BaseQueue<T, D: Discipline<T>> {
     pub(super) state: Arc<Mutex<State<T, D>>>,
 }
@@ -34,6 +51,20 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     ///
     /// # Panics
     /// If `capacity` is zero: that is a [`Channel`](crate::sync::Channel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first")?;
+    /// assert!(queue.is_full());
+    /// assert!(queue.try_put("second").is_err());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
+    /// gevent: `Queue(maxsize=capacity)`.
     pub fn bounded(capacity: usize) -> Self {
         assert!(capacity > 0, "a bounded queue holds at least one item");
         Self::new(D::default(), capacity)
@@ -41,6 +72,8 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
 
     /// A queue that holds as many items as are put. Memory is its only limit: bound the
     /// queue unless something else bounds its producers.
+    ///
+    /// gevent: `Queue()`.
     pub fn unbounded() -> Self {
         Self::new(D::default(), usize::MAX)
     }
@@ -60,6 +93,23 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed; closed, when the queue is. The item comes back
     /// in the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first")?;
+    /// let putter = {
+    ///     let queue = queue.clone();
+    ///     greenloop::spawn(move || queue.put("second").is_ok())
+    /// };
+    /// assert_eq!(queue.get()?, "first"); // makes room
+    /// assert!(putter.join().unwrap());
+    /// assert_eq!(queue.get()?, "second");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Queue.put(item)`.
     #[track_caller]
@@ -112,6 +162,20 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     ///
     /// # Errors
     /// As [`BaseQueue::put`]; timeout also when `limit` passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first")?;
+    /// let late = queue.put_timeout("second", Duration::from_millis(2)).unwrap_err();
+    /// assert!(late.error().is_timeout());
+    /// assert_eq!(late.into_item(), "second"); // not lost
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Queue.put(item, timeout=limit)`, which raises `Full`.
     #[track_caller]
@@ -167,6 +231,21 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed; closed, when the queue is closed and empty.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::unbounded();
+    /// let getter = {
+    ///     let queue = queue.clone();
+    ///     greenloop::spawn(move || queue.get())
+    /// };
+    /// queue.put(42)?;
+    /// assert_eq!(getter.join().unwrap()?, 42);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Queue.get()`.
     #[track_caller]
     pub fn get(&self) -> Result<T> {
@@ -207,6 +286,20 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     ///
     /// # Errors
     /// As [`BaseQueue::get`]; timeout also when `limit` passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::unbounded();
+    /// let late = queue.get_timeout(Duration::from_millis(2));
+    /// assert!(late.unwrap_err().is_timeout());
+    /// queue.put("there")?;
+    /// assert_eq!(queue.get_timeout(Duration::ZERO)?, "there");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `Queue.get(timeout=limit)`, which raises `Empty`.
     #[track_caller]
@@ -255,6 +348,20 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     /// # Switching
     /// Never switches.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::unbounded();
+    /// queue.put("left over")?;
+    /// queue.close();
+    /// assert!(queue.put("more").is_err());
+    /// assert_eq!(queue.get()?, "left over");
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    ///
     /// gevent: `Queue.shutdown()`.
     pub fn close(&self) {
         lock(&self.state).close();
@@ -299,11 +406,15 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     }
 
     /// The number of items in the queue; those of waiting putters do not count.
+    ///
+    /// gevent: `Queue.qsize()`.
     pub fn len(&self) -> usize {
         lock(&self.state).items.len()
     }
 
     /// Tells whether no item is in the queue.
+    ///
+    /// gevent: `Queue.empty()`.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -7,6 +7,22 @@ use std::collections::VecDeque;
 ///
 /// There are no others: what follows the promises of the queues (nothing lost, nothing
 /// changed by a panic) is more than an order.
+///
+/// ```
+/// use greenloop::sync::queue::{BaseQueue, Discipline, Fifo, Lifo, Lowest};
+///
+/// fn order<D: Discipline<u32>>() -> Vec<u32> {
+///     let queue = BaseQueue::<u32, D>::unbounded();
+///     for n in [2, 3, 1] {
+///         queue.try_put(n).unwrap();
+///     }
+///     queue.close_now()
+/// }
+///
+/// assert_eq!(order::<Fifo<_>>(), [2, 3, 1]);
+/// assert_eq!(order::<Lifo<_>>(), [1, 3, 2]);
+/// assert_eq!(order::<Lowest<_>>(), [1, 2, 3]);
+/// ```
 pub trait Discipline<T>: Store<T> {}
 
 /// Where items lie, under the queue's lock.

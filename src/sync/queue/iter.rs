@@ -48,6 +48,23 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     ///
     /// # Switching
     /// Each step may switch to other greenlets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue: Queue<_> = [1, 2, 3].into_iter().collect();
+    /// queue.close();
+    /// let mut sum = 0;
+    /// for job in queue.jobs() {
+    ///     sum += *job;
+    ///     assert!(queue.unfinished() > 0, "it is done when it is dropped");
+    /// }
+    /// assert_eq!((sum, queue.unfinished()), (6, 0));
+    /// ```
+    ///
+    /// gevent: `for item in queue`, with `task_done()` in every turn.
     pub fn jobs(&self) -> Jobs<'_, T, D> {
         Jobs(Some(self))
     }

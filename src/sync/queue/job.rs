@@ -40,6 +40,17 @@ impl<T, D: Discipline<T>> Job<T, D> {
     ///
     /// # Switching
     /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue: Queue<_> = [vec![1, 2]].into_iter().collect();
+    /// let list = queue.get_job()?.into_item();
+    /// assert_eq!((list.len(), queue.unfinished()), (2, 0));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn into_item(self) -> T {
         drop(self.debt);
         self.item
@@ -167,6 +178,25 @@ impl<T, D: Discipline<T>> BaseQueue<T, D> {
     /// # Errors
     /// Cancelled, when the greenlet was killed; timeout, when a
     /// [`Timeout`](crate::Timeout) passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::unbounded();
+    /// let worker = {
+    ///     let queue = queue.clone();
+    ///     greenloop::spawn(move || queue.jobs().count())
+    /// };
+    /// for n in 0..5 {
+    ///     queue.put(n)?;
+    /// }
+    /// queue.join()?; // all five are done, and not only taken
+    /// queue.close();
+    /// assert_eq!(worker.join().unwrap(), 5);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     ///
     /// gevent: `JoinableQueue.join()`.
     #[track_caller]

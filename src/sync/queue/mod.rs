@@ -7,9 +7,19 @@
 //! | [`LifoQueue`] | the newest | `LifoQueue` |
 //!
 //! All three are one [`BaseQueue`] with a [`Discipline`], so what they can do stands there:
-//! put and get, peek, jobs and join, close. What holds no items, or hands one item to many,
-//! is no queue: see [`Channel`](crate::sync::Channel) and
-//! [`Broadcast`](crate::sync::Broadcast).
+//!
+//! | to | may wait | never waits | waits so long |
+//! |---|---|---|---|
+//! | put an item in | [`put`](BaseQueue::put) | [`try_put`](BaseQueue::try_put) | [`put_timeout`](BaseQueue::put_timeout), [`put_deadline`](BaseQueue::put_deadline) |
+//! | take the next one | [`get`](BaseQueue::get) | [`try_get`](BaseQueue::try_get) | [`get_timeout`](BaseQueue::get_timeout), [`get_deadline`](BaseQueue::get_deadline) |
+//! | take it as a [`Job`], done when dropped | [`get_job`](BaseQueue::get_job) | [`try_get_job`](BaseQueue::try_get_job) | [`get_job_timeout`](BaseQueue::get_job_timeout), … |
+//! | copy it and leave it there | [`peek`](BaseQueue::peek) | [`try_peek`](BaseQueue::try_peek) | [`peek_timeout`](BaseQueue::peek_timeout), … |
+//! | take all, until the end | [`iter`](BaseQueue::iter), [`jobs`](BaseQueue::jobs) | | |
+//! | see all of it done | [`join`](BaseQueue::join) | [`unfinished`](BaseQueue::unfinished) | [`join_timeout`](BaseQueue::join_timeout), … |
+//! | say that no more will come | | [`close`](BaseQueue::close), [`close_now`](BaseQueue::close_now) | |
+//!
+//! What holds no items, or hands one item to many, is no queue: see
+//! [`Channel`](crate::sync::Channel) and [`Broadcast`](crate::sync::Broadcast).
 //!
 //! # Handles and the end
 //!
@@ -35,6 +45,8 @@ pub use put_error::PutError;
 
 /// A queue whose items leave in the order in which they came.
 ///
+/// What it can do stands at [`BaseQueue`]; the [module](self) has an overview.
+///
 /// # Examples
 ///
 /// ```
@@ -57,6 +69,8 @@ pub use put_error::PutError;
 pub type Queue<T> = BaseQueue<T, Fifo<T>>;
 
 /// A queue whose lowest item leaves first, of equal ones the oldest.
+///
+/// What it can do stands at [`BaseQueue`]; the [module](self) has an overview.
 ///
 /// `std::cmp::Reverse` turns the order round. An item that waits for room does not compete:
 /// putters are let in first come, first served.
@@ -82,6 +96,8 @@ pub type Queue<T> = BaseQueue<T, Fifo<T>>;
 pub type PriorityQueue<T> = BaseQueue<T, Lowest<T>>;
 
 /// A queue whose newest item leaves first.
+///
+/// What it can do stands at [`BaseQueue`]; the [module](self) has an overview.
 ///
 /// An item that waits for room is not in the queue yet: it is the newest when it is let in.
 ///

@@ -28,6 +28,18 @@ impl<T> PutError<T> {
     }
 
     /// Gives the item back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Queue;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put(vec![1])?;
+    /// let list = queue.try_put(vec![2]).unwrap_err().into_item();
+    /// assert_eq!(list, [2]);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
     pub fn into_item(self) -> T {
         self.item
     }

@@ -8,6 +8,22 @@ use std::time::Duration;
 /// The delay doubles with every failure in a row, up to a cap, and begins anew for a child
 /// that has run long enough.
 ///
+/// ```
+/// use greenloop::sync::{Backoff, ChildSpec, Strategy, SupervisorSpec};
+/// use std::time::Duration;
+///
+/// // 1 ms, 2 ms, 4 ms, 4 ms, … ; anew after a second without a failure.
+/// let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(4))
+///     .reset_after(Duration::from_secs(1));
+/// let failing = ChildSpec::new("failing", || Err::<(), _>("no"));
+/// let supervisor = SupervisorSpec::new(Strategy::OneForOne)
+///     .backoff(backoff)
+///     .child(failing)
+///     .start();
+/// let error = supervisor.wait().unwrap_err(); // three restarts were not enough
+/// assert_eq!(error.failure(), Some("no"));
+/// ```
+///
 /// gevent: none. Erlang/OTP restarts at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {

@@ -35,6 +35,13 @@ pub enum Restart {
 }
 
 /// What a child may return: nothing, or a `Result` whose error prints.
+///
+/// ```
+/// use greenloop::sync::ChildResult;
+///
+/// assert_eq!(().failure(), None);
+/// assert_eq!(Err::<(), _>("no route").failure().as_deref(), Some("no route"));
+/// ```
 pub trait ChildResult {
     /// The text of its failure, if it is one.
     fn failure(self) -> Option<String>;
@@ -53,6 +60,15 @@ impl<E: fmt::Display> ChildResult for Result<(), E> {
 }
 
 /// One child of a supervisor: its name, what it runs, when it is started again.
+///
+/// ```
+/// use greenloop::sync::{ChildSpec, Restart, Strategy, SupervisorSpec};
+///
+/// // It ends well, and so is not started again.
+/// let job = ChildSpec::new("job", || Ok::<_, greenloop::Error>(())).restart(Restart::Transient);
+/// SupervisorSpec::new(Strategy::OneForOne).child(job).run()?;
+/// # Ok::<(), greenloop::sync::SupervisorError>(())
+/// ```
 #[derive(Clone)]
 pub struct ChildSpec {
     pub(super) name: Arc<str>,
@@ -105,6 +121,22 @@ impl fmt::Debug for ChildSpec {
 /// The children of a supervisor, in the order in which they start, and its rules.
 ///
 /// See [`Supervisor`].
+///
+/// ```
+/// use greenloop::sync::{Backoff, ChildSpec, Strategy, SupervisorSpec};
+/// use std::time::Duration;
+///
+/// // The reader needs the connection: where that fails, both start again.
+/// let supervisor = SupervisorSpec::new(Strategy::RestForOne)
+///     .restarts_max(2, Duration::from_secs(60))
+///     .backoff(Backoff::NONE)
+///     .grace(Duration::from_secs(1))
+///     .child(ChildSpec::new("connection", || Err::<(), _>("refused")))
+///     .child(ChildSpec::new("reader", || greenloop::sleep(Duration::MAX)))
+///     .start();
+/// let error = supervisor.wait().unwrap_err();
+/// assert_eq!((error.child(), error.failure()), (Some("connection"), Some("refused")));
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SupervisorSpec {
@@ -169,6 +201,18 @@ impl SupervisorSpec {
     ///
     /// # Panics
     /// As [`spawn`](crate::spawn), if too many greenlets are alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{ChildSpec, ChildState, Restart, Strategy, SupervisorSpec};
+    ///
+    /// let once = ChildSpec::new("once", || ()).restart(Restart::Temporary);
+    /// let supervisor = SupervisorSpec::new(Strategy::OneForOne).child(once).start();
+    /// supervisor.wait()?; // no child is left to run
+    /// assert_eq!(supervisor.children()[0].state, ChildState::Finished);
+    /// # Ok::<(), greenloop::sync::SupervisorError>(())
+    /// ```
     #[track_caller]
     pub fn start(self) -> Supervisor {
         Supervisor::start(self)
