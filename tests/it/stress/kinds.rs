@@ -1,4 +1,5 @@
-//! What is stormed. A new primitive is one more [`Kind`] here, and a line in [`all`].
+//! What is stormed. A new primitive is one more [`Kind`] here or in a file beside this one,
+//! and a line in the `all` of that file.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
