@@ -21,7 +21,11 @@ use greenloop::{Error, Greenlet, Timeout, shield, yield_now};
 
 use crate::support::{child_var, eventually, run_child, test_name};
 
+mod crews;
+mod ends;
 mod kinds;
+mod locks;
+mod queues;
 
 const WORKERS: &str = "GREENLOOP_TEST_WORKERS";
 const SEED: &str = "GREENLOOP_STRESS_SEED";

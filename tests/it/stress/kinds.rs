@@ -1,24 +1,20 @@
-//! What is stormed. A new primitive is one more [`Kind`] here, and a line in [`all`].
+//! What is stormed. A new primitive is one more [`Kind`] here or in a file beside this one,
+//! and a line in the `all` of that file.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use greenloop::sync::{Event, Queue, Semaphore, scope};
+use greenloop::sync::{Event, Semaphore, scope};
 use greenloop::{Result, blocking, shield, sleep, spawn, wait_any_timeout, yield_now};
 
-use super::{Dice, Kind, Patience};
+use super::{Dice, Kind, Patience, crews, ends, locks, queues};
 
 /// All that is stormed, each as often as it makes sense: with few of a kind many wait in
 /// one line, with many of it few do.
 pub(super) fn all() -> Vec<Box<dyn Kind>> {
     let mut all: Vec<Box<dyn Kind>> = Vec::new();
     for n in 0..40 {
-        all.push(Box::new(Items::new(match n % 4 {
-            0 => Queue::unbounded(),
-            n => Queue::bounded(n * n),
-        })));
         all.push(Box::new(Permits::new(1 + n % 5)));
         all.push(Box::new(Signal::default()));
     }
@@ -29,105 +25,11 @@ pub(super) fn all() -> Vec<Box<dyn Kind>> {
         all.push(Box::new(Scopes));
     }
     all.push(Box::new(Lane::default()));
+    all.extend(locks::all());
+    all.extend(queues::all());
+    all.extend(crews::all());
+    all.extend(ends::all());
     all
-}
-
-/// What went into a queue and has not come out.
-#[derive(Default)]
-struct Ledger {
-    out: Mutex<HashSet<usize>>,
-    next: AtomicUsize,
-}
-
-impl Ledger {
-    /// A new item, which is nowhere else.
-    fn issue(&self) -> usize {
-        let item = self.next.fetch_add(1, Ordering::Relaxed);
-        self.out.lock().unwrap().insert(item);
-        item
-    }
-
-    /// Takes an item that came out, or back.
-    fn redeem(&self, item: usize) {
-        assert!(
-            self.out.lock().unwrap().remove(&item),
-            "item {item} came twice"
-        );
-    }
-
-    fn settle(&self) {
-        let out = self.out.lock().unwrap();
-        assert!(out.is_empty(), "{} items are lost", out.len());
-    }
-}
-
-/// A queue; every item is got, or returned, or still there, once.
-struct Items {
-    queue: Queue<usize>,
-    ledger: Ledger,
-}
-
-impl Items {
-    fn new(queue: Queue<usize>) -> Self {
-        Self {
-            queue,
-            ledger: Ledger::default(),
-        }
-    }
-
-    fn put(&self, dice: &mut Dice) -> Result<()> {
-        let item = self.ledger.issue();
-        let put = match dice.patience() {
-            Patience::Endless => self.queue.put(item),
-            Patience::Limited(limit) => self.queue.put_timeout(item, limit),
-            Patience::None => self.queue.try_put(item),
-        };
-        let Err(refused) = put else {
-            return Ok(());
-        };
-        // It gives the item back or says why, not both.
-        if refused.is_full() || dice.once_in(2) {
-            self.ledger.redeem(refused.into_item());
-            Ok(())
-        } else {
-            self.ledger.redeem(item);
-            Err(refused.into())
-        }
-    }
-
-    fn get(&self, dice: &mut Dice) -> Result<()> {
-        let got = match dice.patience() {
-            Patience::Endless => self.queue.get().map(Some),
-            Patience::Limited(limit) => self.queue.get_timeout(limit).map(Some),
-            Patience::None => self.queue.try_get(),
-        };
-        got.map(|item| {
-            if let Some(item) = item {
-                self.ledger.redeem(item);
-            }
-        })
-    }
-}
-
-impl Kind for Items {
-    fn step(&self, dice: &mut Dice) -> Result<()> {
-        if dice.once_in(2) {
-            self.put(dice)
-        } else {
-            self.get(dice)
-        }
-    }
-
-    fn open(&self) {
-        self.queue.close();
-    }
-
-    fn settle(&self) {
-        while let Ok(Some(item)) = self.queue.try_get() {
-            self.ledger.redeem(item);
-        }
-        self.ledger.settle();
-    }
 }
 
 /// A semaphore; never more inside than it lets, and all permits come back.
@@ -252,10 +154,10 @@ struct Children {
 }
 
 /// Counts a body for as long as it is there, run or not.
-struct Alive(Arc<AtomicUsize>);
+pub(super) struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count.clone())
     }
