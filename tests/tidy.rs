@@ -69,6 +69,7 @@ const FORBIDDEN: &[&str] = &[
     "Coroutine::cancel",
     "cqueue",
     "coroutine().cancel",
+    "coroutine::park",
     "coroutine::park_timeout",
     "coroutine::scope",
     "coroutine::sleep",

@@ -349,6 +349,16 @@ fn interrupted_at(context: *mut c_void) -> usize {
 /// Its frames get their names when it is shown, a line each and one more for the place in
 /// the source. The first time takes a while: in a debug build of a large program a second
 /// or more.
+///
+/// # Examples
+///
+/// ```
+/// let _hook = greenloop::hooks::on_blocked(|blocked| {
+///     if let Some(trace) = &blocked.backtrace {
+///         let _ = std::fs::write("stall.txt", trace.to_string());
+///     }
+/// });
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Trace(Arc<[usize]>);
 

@@ -48,6 +48,7 @@ fn group() -> Vec<Row> {
         .call("try_join", |(g, _)| g.try_join())
         .call("kill", |(g, _)| g.kill())
         .call("kill_timeout", |(g, _)| g.kill_timeout(LONG))
+        .call("kill_deadline", |(g, _)| g.kill_deadline(later()))
         .waitable(|(g, _)| g)
         .rows
 }
@@ -111,9 +112,11 @@ fn pool() -> Vec<Row> {
         })
         .call("join", |c| c.pool.join())
         .call("join_timeout", |c| c.pool.join_timeout(LONG))
+        .call("join_deadline", |c| c.pool.join_deadline(later()))
         .call("try_join", |c| c.pool.try_join())
         .call("kill", |c| c.pool.kill())
         .call("kill_timeout", |c| c.pool.kill_timeout(LONG))
+        .call("kill_deadline", |c| c.pool.kill_deadline(later()))
         .waitable(|c| &c.pool)
         .rows
 }
