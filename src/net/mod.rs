@@ -9,6 +9,7 @@
 
 mod addr;
 mod connect;
+mod endpoint;
 mod listener;
 mod resolve;
 mod split;
@@ -16,11 +17,14 @@ mod stream;
 mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod unix;
 
 pub use addr::Address;
+pub use endpoint::{Addr, Endpoint};
 pub use listener::{ListenOptions, TcpListener};
 pub use resolve::{resolve, resolve_deadline};
 pub use split::{ReadHalf, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::Stream;
 pub use tcp::TcpStream;
+pub use unix::UnixAddr;
