@@ -10,12 +10,13 @@ mod demo;
 mod get;
 mod load;
 mod out;
+mod printer;
 mod progress;
 mod serve;
 mod tour;
 mod units;
 
-use args::{Cli, Command, ServeCommand};
+use args::{Cli, Command};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -89,7 +90,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Tour => tour::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Load(args) => load::run(&args),
-        Command::Serve(ServeCommand::Echo(args)) => serve::echo(&args),
+        Command::Serve(command) => serve::dispatch(&command),
         Command::Get(args) => get::run(&args),
     }
 }

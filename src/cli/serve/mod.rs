@@ -1,35 +1,41 @@
 //! `greenloop serve`: servers that print where they listen, what they get if asked, and a
 //! summary at the end.
 
-use super::args::EchoArgs;
+pub(super) mod echo;
+
+use super::args::{ServeCommand, ServerArgs};
+use super::printer::{Lines, Printer};
 use super::units::{show_bytes, show_count};
 use super::{Failure, Outcome, out};
-use crate::apps::echo::Echo;
-use crate::error::Error;
-use crate::server::{ConnEnd, ConnInfo, Observer, Report, ServerConfig};
-use crate::sync::Queue;
+use crate::error::{Error, Result};
+use crate::server::{ConnEnd, ConnInfo, Handler, Observer, Report, ServerConfig};
 use crate::util::escape;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Serves echo until a signal.
+/// Runs the server that was asked for.
+pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
+    match command {
+        ServeCommand::Echo(args) => echo::run(args),
+    }
+}
+
+/// Serves what `handler` makes, until a signal.
 ///
 /// Succeeds if the drain cut nobody off.
-pub(crate) fn echo(args: &EchoArgs) -> Outcome {
+fn run<H: Handler>(
+    args: &ServerArgs,
+    handler: impl FnOnce(&Lines) -> Result<H> + Send + 'static,
+) -> Outcome {
     super::start_runtime(args.workers)?;
     let printer = Printer::start()?;
-    let config = config(args, &printer);
-    let (addresses, lines, log_data) = (args.listen.clone(), printer.lines.clone(), args.log_data);
+    let config = config(args, printer.lines());
+    let (addresses, lines) = (args.listen.clone(), printer.lines().clone());
     let report = crate::run(move || {
         let server = config.bind_all(addresses)?;
         let bound = server.addrs().to_vec();
-        let echo = if log_data {
-            Echo::with_logger(logger(lines))
-        } else {
-            Echo::new()
-        };
-        let server = server.start(echo)?;
+        let server = server.start(handler(&lines)?)?;
         // Before the line that others wait for: who reads it may send a signal at once.
         server.stop_on_signals()?;
         bound
@@ -49,9 +55,9 @@ pub(crate) fn echo(args: &EchoArgs) -> Outcome {
     }))
 }
 
-fn config(args: &EchoArgs, printer: &Printer) -> ServerConfig {
+fn config(args: &ServerArgs, lines: &Lines) -> ServerConfig {
     let events = Events {
-        lines: printer.lines.clone(),
+        lines: lines.clone(),
         drain: args.drain,
         begun: Instant::now(),
         next_warning_ms: AtomicU64::new(0),
@@ -88,59 +94,21 @@ fn summary(report: &Report) -> String {
 }
 
 /// Prints `recv: …` for what arrives, escaped and cut to what a person can read.
-fn logger(lines: Queue<Line>) -> impl Fn(ConnInfo, &[u8]) {
+fn data_logger(lines: &Lines) -> impl Fn(ConnInfo, &[u8]) + Send + Sync + 'static {
+    let lines = lines.clone();
     move |_conn, data| {
         let shown = escape(&data[..data.len().min(LOGGED_BYTES_MAX)]);
         let rest = match data.len().saturating_sub(LOGGED_BYTES_MAX) {
             0 => String::new(),
             more => format!(" … and {more} bytes"),
         };
-        // Waits the greenlet's way while the printer is behind.
-        let _ = lines.put(Line::Out(format!("recv: {shown}{rest}")));
-    }
-}
-
-enum Line {
-    Out(String),
-    Log(log::Level, String),
-}
-
-/// The one thread that prints: a reader of our output that has stopped reading must not
-/// stop a worker.
-struct Printer {
-    lines: Queue<Line>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Printer {
-    fn start() -> Result<Self, Failure> {
-        let lines = Queue::bounded(PENDING_LINES_MAX);
-        let pending = lines.clone();
-        let print = move || {
-            while let Ok(line) = pending.get() {
-                match line {
-                    Line::Out(text) => out::line_or_nothing(text),
-                    Line::Log(level, text) => log::log!(level, "{text}"),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("greenloop-print".into())
-            .spawn(print);
-        let thread = thread.map_err(|e| Failure::failed(format_args!("starting a thread: {e}")))?;
-        Ok(Self { lines, thread })
-    }
-
-    /// Lets it print what is left.
-    fn finish(self) {
-        self.lines.close();
-        let _ = self.thread.join();
+        lines.say(format!("recv: {shown}{rest}"));
     }
 }
 
 /// Hands the server's events to the printer, and never waits for it.
 struct Events {
-    lines: Queue<Line>,
+    lines: Lines,
     drain: Duration,
     begun: Instant,
     /// Shortages come in thousands: one line a second is enough.
@@ -157,7 +125,7 @@ impl Events {
                 .compare_exchange(next, now + 1000, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if free {
-            let _ = self.lines.try_put(Line::Log(log::Level::Warn, text()));
+            self.lines.log(log::Level::Warn, text());
         }
     }
 }
@@ -166,7 +134,7 @@ impl Observer for Events {
     fn closed(&self, conn: &ConnInfo, end: &ConnEnd) {
         if log::log_enabled!(log::Level::Info) {
             let text = format!("{} closed: {end:?}", conn.peer);
-            let _ = self.lines.try_put(Line::Log(log::Level::Info, text));
+            self.lines.log(log::Level::Info, text);
         }
     }
 
@@ -182,11 +150,9 @@ impl Observer for Events {
     fn draining(&self, open: usize) {
         let (many, drain) = (if open == 1 { "" } else { "s" }, self.drain);
         let text = format!("draining {open} connection{many}, at most {drain:?}");
-        let _ = self.lines.try_put(Line::Out(text));
+        self.lines.offer(text);
     }
 }
 
 /// A screenful; a terminal is for reading.
 const LOGGED_BYTES_MAX: usize = 1024;
-/// At the limit a greenlet that logs data waits, and an event is dropped.
-const PENDING_LINES_MAX: usize = 1024;

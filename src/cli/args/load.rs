@@ -1,0 +1,38 @@
+//! The arguments of `greenloop load`.
+
+use crate::cli::units::{self, Limit};
+use crate::net::Address;
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The echo server, HOST:PORT or tcp://HOST:PORT
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: Address,
+
+    /// Connections at once
+    #[arg(short = 'c', long, value_name = "N", default_value = "64")]
+    pub(crate) connections: NonZeroUsize,
+
+    /// Message size in bytes: 64, 4K, 1M
+    #[arg(short = 's', long, value_name = "BYTES", default_value = "64", value_parser = units::length)]
+    pub(crate) size: usize,
+
+    /// How long to send
+    #[arg(short = 'd', long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+
+    /// An answer that takes longer is an error
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::limit)]
+    pub(crate) timeout: Limit,
+
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}

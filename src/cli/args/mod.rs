@@ -1,0 +1,106 @@
+//! The command line: what can be asked, with defaults and units.
+
+mod demo;
+mod get;
+mod load;
+mod serve;
+
+pub(crate) use demo::{Demo, DemoArgs};
+pub(crate) use get::{ExistingArg, GetArgs};
+pub(crate) use load::LoadArgs;
+pub(crate) use serve::{ServeCommand, ServerArgs};
+
+use clap::{ArgAction, Parser, Subcommand};
+
+/// gevent for Rust: servers and downloads as plain blocking-style code on green threads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "greenloop",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// Say more on standard error: once for info, twice for debug [default: warnings only;
+    /// the variable RUST_LOG, if set, wins]
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show everything on loopback in under 20 seconds, with figures; needs no network
+    #[command(after_help = "Example:\n  greenloop tour")]
+    Tour,
+
+    /// Run the switch demos: the same output on every run
+    #[command(after_help = "Examples:
+  greenloop demo yield --rounds 2
+  greenloop demo gevent --sleep --delay 100ms
+  greenloop demo all --delay 0 --trace")]
+    Demo(DemoArgs),
+
+    /// Run a server
+    #[command(
+        subcommand,
+        after_help = "Example:\n  greenloop serve echo --listen :7788"
+    )]
+    Serve(ServeCommand),
+
+    /// Load an echo server and measure it: rate, latency percentiles, errors
+    #[command(after_help = "Examples:
+  greenloop load 127.0.0.1:7788
+  greenloop load localhost:7788 -c 1000 -s 4K -d 30s --json")]
+    Load(LoadArgs),
+
+    /// Download many URLs at once, a greenlet per URL
+    #[command(after_help = "Examples:
+  greenloop get https://example.com/a.iso https://example.com/b.iso -d downloads
+  generate-urls | greenloop get -i - -j 64 --json
+
+Exit code: 0 all arrived, 1 some did not, 2 wrong usage, 130 interrupted (run the same
+command again to go on where it stopped).")]
+    Get(GetArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_how_it_is_used() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no description");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{name} {} has no help",
+                    argument.get_id()
+                );
+            }
+            for inner in command.get_subcommands() {
+                let example = inner
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    example.starts_with("Example"),
+                    "{} has no example",
+                    inner.get_name()
+                );
+                check(inner);
+            }
+        }
+        check(&Cli::command());
+    }
+}

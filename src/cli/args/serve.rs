@@ -1,0 +1,53 @@
+//! `greenloop serve`: which servers there are, and what they have in common.
+
+use crate::cli::serve::echo::EchoArgs;
+use crate::cli::units::{self, Limit};
+use crate::net::Address;
+use clap::{Args, Subcommand};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServeCommand {
+    /// Send back what comes in, a greenlet per connection
+    #[command(after_help = "Examples:
+  greenloop serve echo
+  greenloop serve echo --listen 127.0.0.1:0 --listen [::1]:7788 --idle-timeout 5m
+
+SIGINT or SIGTERM drains: no new connections, idle ones are closed, the rest may finish
+within --drain. A second signal ends at once. Exit code 0 after a drain.")]
+    Echo(EchoArgs),
+}
+
+/// What every server takes.
+///
+/// Flattened into the arguments of each, which name where it listens by default:
+/// `#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Address to listen on, HOST:PORT or tcp://HOST:PORT; port 0 lets the system choose,
+    /// an empty host means every address; may be given more than once
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<Address>,
+
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// Connections served at once; more wait in the kernel's queue [default: 10000, or what
+    /// the descriptor limit allows]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Close a connection on which nothing arrived for so long; 0 never does
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::limit)]
+    pub(crate) idle_timeout: Limit,
+
+    /// Close a connection whose peer takes no answer for so long; 0 never does
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::limit)]
+    pub(crate) write_timeout: Limit,
+
+    /// How long open connections may take to finish after the first signal
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
+    pub(crate) drain: Duration,
+}

@@ -1,0 +1,29 @@
+//! `greenloop serve echo`.
+
+use super::{ServerArgs, data_logger};
+use crate::apps::echo::Echo;
+use crate::cli::Outcome;
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]
+pub(crate) struct EchoArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+
+    /// Print a line `recv:` with each message, escaped for terminals
+    #[arg(long)]
+    log_data: bool,
+}
+
+/// Sends everything back until a signal.
+pub(super) fn run(args: &EchoArgs) -> Outcome {
+    let log_data = args.log_data;
+    super::run(&args.server, move |lines| {
+        Ok(if log_data {
+            Echo::with_logger(data_logger(lines))
+        } else {
+            Echo::new()
+        })
+    })
+}
