@@ -1,0 +1,225 @@
+//! `greenloop get`: whole files, lists, interrupts, bars.
+
+use crate::origin::{Origin, content};
+use crate::support::{self, Folder, Running, greenloop};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+#[test]
+fn get_saves_whole_files_and_says_so() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let urls = ["file-0", "file-1", "file-100000"].map(|name| origin.url(name));
+    let run = greenloop(["get"].into_iter().chain(urls.iter().map(String::as_str)))
+        .folder(folder.path())
+        .run();
+    assert!(
+        run.succeeds().contains("saved 3 of 3 files, 97.7 KiB in "),
+        "{run:?}"
+    );
+    assert_eq!(folder.names(), ["file-0", "file-1", "file-100000"]);
+    assert_eq!(
+        fs::read(folder.path().join("file-100000")).unwrap(),
+        content(100_000)
+    );
+}
+
+#[test]
+fn get_reads_lists_and_names_bad_lines() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let list = folder.path().join("list.txt");
+    let text = format!(
+        "# a list\n{}\nnonsense\n\n{}\n",
+        origin.url("file-5"),
+        origin.url("none")
+    );
+    fs::write(&list, text).unwrap();
+    let into = folder.path().join("new/folder");
+    let run = greenloop(["get", "--retries", "0", "-i"])
+        .arg(&list)
+        .arg("-d")
+        .arg(&into)
+        .run();
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("saved 1 of 3 files"), "{run:?}");
+    assert!(
+        run.stderr.contains("list.txt:3: nonsense: no scheme"),
+        "{run:?}"
+    );
+    assert!(run.stderr.contains("list.txt:5: http://"), "{run:?}");
+    assert!(
+        run.stderr.lines().all(|line| line.starts_with("error: ")),
+        "{run:?}"
+    );
+    assert_eq!(
+        fs::read_dir(&into).unwrap().count(),
+        1,
+        "nothing half-written"
+    );
+    let run = greenloop(["get", "-i", "no-such-list"]).run();
+    run.fails_with(1, &["reading no-such-list", "no such file"]);
+}
+
+#[test]
+fn get_reads_standard_input_and_tells_in_json() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let run = greenloop(["get", "-i", "-", "--json"])
+        .input(format!("{}\n{0}\n", origin.url("file-7")))
+        .folder(folder.path())
+        .run();
+    let lines: Vec<Value> = run
+        .succeeds()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{run:?}");
+    assert_eq!(
+        (&lines[0]["end"], &lines[0]["bytes"]),
+        (&"saved".into(), &7.into())
+    );
+    assert_eq!(lines[1]["summary"]["saved"], 1);
+    assert_eq!(lines[1]["summary"]["duplicates"], 1);
+}
+
+#[test]
+fn get_out_names_the_file() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let url = origin.url("file-9");
+    greenloop(["get", &url, "-o", "other.bin"])
+        .folder(folder.path())
+        .run()
+        .succeeds();
+    assert_eq!(folder.names(), ["other.bin"]);
+    // There already: kept, and the new one is numbered.
+    greenloop(["get", &url, "-o", "other.bin"])
+        .folder(folder.path())
+        .run()
+        .succeeds();
+    assert_eq!(folder.names(), ["other.1.bin", "other.bin"]);
+}
+
+#[test]
+fn get_with_unwritable_folders_fails_before_any_request() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let into = folder.path().join("file/below");
+    let run = greenloop(["get", "http://127.0.0.1:1/x", "-d"])
+        .arg(&into)
+        .run();
+    run.fails_with(1, &["file/below"]);
+    let run = greenloop(["get", "http://127.0.0.1:1/x", "-d", "/proc/none"]).run();
+    run.fails_with(1, &["/proc/none"]);
+}
+
+#[test]
+fn get_of_unknown_hosts_and_closed_ports_fails_with_the_reason() {
+    let folder = Folder::new();
+    let cases = [
+        ("http://nosuch.invalid/x", "resolv"),
+        ("http://127.0.0.1:1/x", "refused"),
+    ];
+    for (url, reason) in cases {
+        let run = greenloop(["get", "--retries", "0", url])
+            .folder(folder.path())
+            .run();
+        run.fails_with(1, &[url, reason]);
+        assert!(folder.names().is_empty(), "{:?}", folder.names());
+    }
+}
+
+fn interrupted(origin: &Origin, folder: &Folder) -> Running {
+    let urls = [origin.url("file-10"), origin.url("stall-400000")];
+    let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip"]).folder(folder.path());
+    let mut get = get.start();
+    get.line_with("file-10");
+    origin
+        .stalled
+        .recv_timeout(support::PATIENCE)
+        .expect("the origin stalls");
+    // What was sent may not have arrived; once more than a buffer has, the file shows it.
+    let part = folder.path().join("stall-400000.part");
+    let start = Instant::now();
+    while fs::metadata(&part).map_or(0, |part| part.len()) == 0 {
+        assert!(start.elapsed() < support::PATIENCE, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    get
+}
+
+#[test]
+fn ctrl_c_leaves_a_part_that_the_same_command_resumes() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let get = interrupted(&origin, &folder);
+    get.signal(Signal::INT);
+    let run = get.finish();
+    assert_eq!(run.code, 130, "{run:?}");
+    assert!(
+        run.stderr
+            .contains("the same command with --existing skip goes on"),
+        "{run:?}"
+    );
+    let left = ["file-10", "stall-400000.part", "stall-400000.part.json"];
+    assert_eq!(
+        folder.names(),
+        left,
+        "nothing half-written under a final name"
+    );
+
+    let urls = [origin.url("file-10"), origin.url("stall-400000")];
+    let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip", "--json"]);
+    let run = get.folder(folder.path()).run();
+    let told = run.succeeds();
+    assert!(
+        told.contains("\"skipped\":1") && told.contains("\"saved\":1"),
+        "{run:?}"
+    );
+    assert_eq!(folder.names(), ["file-10", "stall-400000"]);
+    assert_eq!(
+        fs::read(folder.path().join("stall-400000")).unwrap(),
+        content(400_000)
+    );
+}
+
+#[test]
+fn ctrl_c_ends_a_get_that_waits_for_its_list() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let (input, mut writer) = std::io::pipe().unwrap();
+    let get = greenloop(["get", "-i", "-"])
+        .stdin(input)
+        .folder(folder.path());
+    let mut get = get.start();
+    writeln!(writer, "{}", origin.url("file-3")).unwrap();
+    get.line_with("file-3");
+    get.signal(Signal::INT);
+    assert_eq!(get.finish().code, 130);
+    assert_eq!(folder.names(), ["file-3"]);
+}
+
+#[test]
+fn get_on_a_terminal_draws_bars_at_most_ten_times_a_second() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let list: String = (1..500)
+        .map(|n| origin.url(&format!("file-{n}")) + "\n")
+        .collect();
+    fs::write(folder.path().join("list"), list).unwrap();
+    let get = concat!(env!("CARGO_BIN_EXE_greenloop"), " get -i list --no-sync");
+    let mut command = std::process::Command::new("script");
+    command
+        .args(["-qec", &format!("stty cols 80; {get}"), "/dev/null"])
+        .current_dir(folder.path());
+    let begun = Instant::now();
+    let Ok(output) = command.stdin(std::process::Stdio::null()).output() else {
+        return println!("SKIPPED: script(1), which gives a terminal, is not installed");
+    };
+    let took = begun.elapsed().as_secs_f64();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("saved 499 of 499 files"),
+        "{shown}"
+    );
+    assert!(shown.contains("file-499  499 B in"), "{shown}");
+    let draws = shown.matches(" running  ").count();
+    assert!(draws as f64 <= 10.0 * took + 2.0, "{draws} in {took} s");
+}
