@@ -4,6 +4,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod peers;
+
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use peers::peer;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -199,15 +204,20 @@ impl Running {
 
     /// Waits for the line that tells the bound address.
     pub(crate) fn address(&mut self) -> SocketAddr {
+        let address = self.endpoint();
+        let address = address.trim_start_matches("tcp://");
+        let address = address.trim_start_matches("udp://");
+        address.parse().unwrap_or_else(|e| panic!("{address}: {e}"))
+    }
+
+    /// Waits for the line that tells the bound address, as it is written.
+    pub(crate) fn endpoint(&mut self) -> String {
         let line = self.line_with("listening on ");
         let address = line
             .rsplit("listening on ")
             .next()
             .expect("it was just found");
-        address
-            .trim_start_matches("tcp://")
-            .parse()
-            .unwrap_or_else(|e| panic!("{line}: {e}"))
+        address.to_owned()
     }
 
     /// Closes the reading end of its standard output.

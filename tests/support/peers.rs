@@ -1,0 +1,50 @@
+//! Programs of others that tests talk to, where they are installed.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Names folders, separated as in `PATH`, with peers that are not installed as packages.
+const FOLDERS: &str = "GREENLOOP_PEERS";
+/// Where servers stand, which the `PATH` of plain users may lack.
+const SYSTEM_FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+/// Where `.ci/run` unpacks what cannot be installed beside another package.
+const UNPACKED: &[&str] = &["target/peers/usr/sbin", "target/peers/usr/bin"];
+
+/// Where the program `name` is; says that the test skips it where it is not installed.
+#[expect(
+    clippy::print_stdout,
+    reason = "who reads the tests' output wants to know"
+)]
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
+    let found = folders()
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path));
+    if found.is_none() {
+        println!("skipped: {name} is not installed");
+    }
+    found
+}
+
+fn folders() -> impl Iterator<Item = PathBuf> {
+    let listed = |name| std::env::var_os(name).unwrap_or_default();
+    let split = |list: OsString| std::env::split_paths(&list).collect::<Vec<_>>();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    split(listed("PATH"))
+        .into_iter()
+        .chain(split(listed(FOLDERS)))
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .chain(UNPACKED.iter().map(|folder| package.join(folder)))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[test]
+fn peers_are_found_where_the_path_lacks_them() {
+    assert!(peer("sh").is_some_and(|path| path.is_absolute()));
+    assert_eq!(peer("no-such-program"), None);
+}
