@@ -44,6 +44,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["src/fetch/"]),
     ("rustls", &["src/net/", "src/fetch/"]),
     ("clap", &["src/cli/"]),
+    ("clap_complete", &["src/cli/"]),
+    ("clap_mangen", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),
     ("env_logger", &["src/cli/"]),
 ];

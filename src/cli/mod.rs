@@ -6,9 +6,12 @@
 //! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
 
 mod args;
+mod completions;
 mod demo;
 mod get;
+mod help;
 mod load;
+mod man;
 mod out;
 mod printer;
 mod progress;
@@ -16,9 +19,9 @@ mod serve;
 mod tour;
 mod units;
 
-use args::{Cli, Command};
+use args::{Cli, Clients, Command, Demos, Servers, Tools};
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
@@ -67,7 +70,7 @@ impl Failure {
 /// Not for embedding: it prints, sets up the process's logging and starts the runtime.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let outcome = match Cli::try_parse_from(&args) {
+    let outcome = match parse(&args) {
         Ok(cli) => {
             set_up_logging(cli.verbose);
             dispatch(cli.command)
@@ -85,13 +88,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
+fn parse(args: &[OsString]) -> clap::error::Result<Cli> {
+    let matches = help::definition().try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
 fn dispatch(command: Command) -> Outcome {
     match command {
-        Command::Tour => tour::run(),
-        Command::Demo(args) => demo::run(&args),
-        Command::Load(args) => load::run(&args),
-        Command::Serve(command) => serve::dispatch(&command),
-        Command::Get(args) => get::run(&args),
+        Command::Demos(Demos::Tour) => tour::run(),
+        Command::Demos(Demos::Demo(args)) => demo::run(&args),
+        Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
+        Command::Clients(Clients::Load(args)) => load::run(&args),
+        Command::Clients(Clients::Get(args)) => get::run(&args),
+        Command::Tools(Tools::Completions(args)) => completions::run(&args),
+        Command::Tools(Tools::Man(args)) => man::run(&args),
     }
 }
 
@@ -144,7 +154,7 @@ fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
 
 /// `greenloop serve echo` for arguments that begin so.
 fn command_meant(args: &[OsString]) -> String {
-    let mut command = Cli::command();
+    let mut command = help::definition();
     let mut path = command.get_name().to_owned();
     for name in args.iter().skip(1) {
         let Some(inner) = command.find_subcommand(name).cloned() else {
@@ -178,7 +188,7 @@ mod tests {
 
     fn told(args: &[&str]) -> String {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        match Cli::try_parse_from(&args).map_err(|e| usage_failure(&e, &args)) {
+        match parse(&args).map_err(|e| usage_failure(&e, &args)) {
             Err(Failure::Usage(text)) => text,
             other => panic!("{other:?}"),
         }

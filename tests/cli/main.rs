@@ -16,5 +16,6 @@ mod examples;
 mod get;
 mod load;
 mod serve;
+mod tools;
 mod tour;
 mod usage;

@@ -4,22 +4,19 @@ mod demo;
 mod get;
 mod load;
 mod serve;
+mod tools;
 
 pub(crate) use demo::{Demo, DemoArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{ServeCommand, ServerArgs};
+pub(crate) use tools::{CompletionsArgs, ManArgs, ShellArg};
 
 use clap::{ArgAction, Parser, Subcommand};
 
 /// gevent for Rust: servers and downloads as plain blocking-style code on green threads.
 #[derive(Debug, Parser)]
-#[command(
-    name = "greenloop",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "greenloop", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Say more on standard error: once for info, twice for debug [default: warnings only;
     /// the variable RUST_LOG, if set, wins]
@@ -30,8 +27,32 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The commands, in the groups in which the help shows them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Demos(Demos),
+    #[command(flatten)]
+    Servers(Servers),
+    #[command(flatten)]
+    Clients(Clients),
+    #[command(flatten)]
+    Tools(Tools),
+}
+
+/// A group's title, and what adds its commands to a definition.
+pub(crate) type Group = (&'static str, fn(clap::Command) -> clap::Command);
+
+/// The groups of the help; the last one takes what the parser itself adds.
+pub(crate) const GROUPS: &[Group] = &[
+    ("Demos", Demos::augment_subcommands),
+    ("Servers", Servers::augment_subcommands),
+    ("Clients", Clients::augment_subcommands),
+    ("Tools", Tools::augment_subcommands),
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Demos {
     /// Show everything on loopback in under 20 seconds, with figures; needs no network
     #[command(after_help = "Example:\n  greenloop tour")]
     Tour,
@@ -42,14 +63,20 @@ pub(crate) enum Command {
   greenloop demo gevent --sleep --delay 100ms
   greenloop demo all --delay 0 --trace")]
     Demo(DemoArgs),
+}
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Servers {
     /// Run a server
     #[command(
         subcommand,
         after_help = "Example:\n  greenloop serve echo --listen :7788"
     )]
     Serve(ServeCommand),
+}
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Clients {
     /// Load an echo server and measure it: rate, latency percentiles, errors
     #[command(after_help = "Examples:
   greenloop load 127.0.0.1:7788
@@ -66,14 +93,32 @@ command again to go on where it stopped).")]
     Get(GetArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tools {
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  greenloop completions bash > ~/.local/share/bash-completion/completions/greenloop
+  greenloop completions zsh > \"${fpath[1]}/_greenloop\"
+  greenloop completions fish > ~/.config/fish/completions/greenloop.fish
+
+To try it in a running bash: source <(greenloop completions bash)")]
+    Completions(CompletionsArgs),
+
+    /// Write the manual: a page for each command
+    #[command(after_help = "Examples:
+  greenloop man ~/.local/share/man/man1
+  greenloop man . && man ./greenloop-serve-echo.1")]
+    Man(ManArgs),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use crate::cli::help;
 
     #[test]
     fn definition_is_sound() {
-        Cli::command().debug_assert();
+        help::definition().debug_assert();
     }
 
     #[test]
@@ -101,6 +146,6 @@ mod tests {
                 check(inner);
             }
         }
-        check(&Cli::command());
+        check(&help::definition());
     }
 }
