@@ -12,7 +12,6 @@ mod origin;
 mod support;
 
 mod demo;
-mod examples;
 mod get;
 mod load;
 mod serve;

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Once, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longer than any command takes here, also in a debug build on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ pub(crate) fn greenloop<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> G
     program(Path::new(env!("CARGO_BIN_EXE_greenloop")), args)
 }
 
-/// Begins a run of an example; `cargo test` has built it.
+/// Begins a run of an example.
 pub(crate) fn example_program<S: AsRef<OsStr>>(
     name: &str,
     args: impl IntoIterator<Item = S>,
@@ -51,17 +52,38 @@ pub(crate) fn example_program<S: AsRef<OsStr>>(
     let path = Path::new(env!("CARGO_BIN_EXE_greenloop"))
         .with_file_name("examples")
         .join(name);
-    if !path.exists() {
-        build_example(name, &path);
+    if is_stale(&path, name) {
+        static BUILT: Once = Once::new();
+        BUILT.call_once(|| build_examples(&path));
     }
     program(&path, args)
 }
 
-/// `cargo test --test NAME` builds no examples.
-fn build_example(name: &str, path: &Path) {
+/// `cargo test` builds the examples, `cargo test --test NAME` leaves them as they were.
+fn is_stale(program: &Path, name: &str) -> bool {
+    static LIBRARY: OnceLock<SystemTime> = OnceLock::new();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = *LIBRARY.get_or_init(|| newest(&package.join("src")));
+    let source = newest(&package.join("examples").join(format!("{name}.rs")));
+    newest(program) <= source.max(library)
+}
+
+/// When a file, or any file below a folder, was written last.
+fn newest(path: &Path) -> SystemTime {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let times = entries.map(|entry| newest(&entry.path()));
+        return times.max().unwrap_or(SystemTime::UNIX_EPOCH);
+    }
+    let modified = fs::metadata(path).and_then(|m| m.modified());
+    modified.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// All at once: one at a time would ask cargo as often.
+fn build_examples(path: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--example", name]);
+    command.args(["build", "--quiet", "--examples"]);
     if path
         .components()
         .any(|folder| folder.as_os_str() == "release")
@@ -218,6 +240,13 @@ impl Running {
             .next()
             .expect("it was just found");
         address.to_owned()
+    }
+
+    /// Waits for the next line, whose last word is the bound address.
+    pub(crate) fn address_in_line(&mut self) -> SocketAddr {
+        let line = self.line();
+        let word = line.rsplit(' ').next().unwrap_or_default();
+        word.parse().unwrap_or_else(|e| panic!("{line:?}: {e}"))
     }
 
     /// Closes the reading end of its standard output.

@@ -1,0 +1,135 @@
+//! Every program in `examples/`, with a bounded life: what it prints, and what its peer sees.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests are plain programs, and may fail"
+)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use support::{Greenloop, PATIENCE, Run, Running, example_program};
+
+/// A test for each example: its name, its arguments, and what is done with it.
+macro_rules! rows {
+    ($($name:ident $args:tt => $check:expr;)+) => {
+        const ROWS: &[&str] = &[$(stringify!($name)),+];
+
+        $(#[test]
+        fn $name() {
+            let args: &[&str] = &$args;
+            ($check)(example_program(stringify!($name), args));
+        })+
+    };
+}
+
+// In the order of the alphabet, so that two new ones seldom meet.
+rows! {
+    blocking [] => ends(|run| {
+        let lines: Vec<_> = run.succeeds().lines().collect();
+        let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(count(" is back"), 4, "{run:?}");
+        assert!(count("others run") > 1, "{run:?}");
+        assert_eq!(lines.last(), Some(&"4 calls on 3 threads"));
+    });
+    download [] => holds(&["6 bytes from http://", "20 saved, 0 failed in "]);
+    echo_server ["127.0.0.1:0"] => serves(|server, address| {
+        for text in ["你是who?", "我爱Python"] {
+            assert_eq!(answer(address, text), text);
+        }
+        assert!(stop(server).contains("served 2 connections\n"));
+    });
+    gevent_spawn [] => prints(&greenlets((0..3).flat_map(|f| (0..5).map(move |i| (f, i)))));
+    gevent_switch [] => prints(&greenlets((0..5).flat_map(|i| (0..3).map(move |f| (f, i)))));
+    greenlet_switch [] => prints(&"---A--\n---B--\n".repeat(5));
+    pool [] => ends(|run| {
+        // A busy machine may be late for others than every fourth.
+        let lines: Vec<_> = run.succeeds().lines().collect();
+        for n in 1..=12 {
+            let (square, late) = (format!("{n:>2}: {}", n * n), format!("{n:>2}: took too long"));
+            let line = lines[n - 1];
+            assert!(line == late || (n % 4 > 0 && line == square), "{run:?}");
+        }
+        assert!(lines[12].ends_with(", 3 places free"), "{run:?}");
+    });
+    processes [] => holds(&["uname: Linux\n", "exec sleep 60: timed out\n  until then: so far\n"]);
+    watchdog [] => ends(|run| {
+        assert_eq!(run.code, 0, "{run:?}");
+        let told = run.stderr.contains("\"hog\"") && run.stderr.contains("\"patient\"");
+        assert!(told || run.stderr.starts_with("not noticed"), "{run:?}");
+    });
+    yield_switch [] => prints(&"----B---\n----A---\n".repeat(5));
+}
+
+#[test]
+fn every_example_has_a_row() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(ROWS, names, "each has a row, in this order");
+}
+
+/// It ends by itself; then it is looked at.
+fn ends(check: impl Fn(&Run)) -> impl Fn(Greenloop) {
+    move |program| check(&program.run())
+}
+
+/// It succeeds and prints exactly this.
+fn prints(expected: &str) -> impl Fn(Greenloop) {
+    ends(move |run| assert_eq!(run.succeeds(), expected))
+}
+
+/// It succeeds and prints these parts, in this order.
+fn holds(parts: &[&str]) -> impl Fn(Greenloop) {
+    ends(move |run| {
+        let mut rest = run.succeeds();
+        for part in parts {
+            let (_, after) = rest
+                .split_once(part)
+                .unwrap_or_else(|| panic!("{part:?} {run:?}"));
+            rest = after;
+        }
+    })
+}
+
+/// It runs until it is told to end; its first line ends with its address.
+fn serves(talk: impl Fn(Running, SocketAddr)) -> impl Fn(Greenloop) {
+    move |program| {
+        let mut server = program.start();
+        let address = server.address_in_line();
+        talk(server, address);
+    }
+}
+
+/// Ends a server by its process number; returns what it has printed.
+fn stop(server: Running) -> String {
+    server.signal(Signal::TERM);
+    let run = server.finish();
+    run.succeeds().to_owned()
+}
+
+/// All that a server answers to `text` and an end.
+fn answer(address: SocketAddr, text: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut all = String::new();
+    stream.read_to_string(&mut all).unwrap();
+    all
+}
+
+/// What the greenlets of the gevent examples print in this order.
+fn greenlets(order: impl Iterator<Item = (usize, u32)>) -> String {
+    let names = ["one", "two", "three"];
+    order.map(|(f, i)| format!("{} {i}\n", names[f])).collect()
+}
