@@ -28,7 +28,7 @@ pub struct Echo {
     logger: Option<Arc<Logger>>,
 }
 
-type Logger = dyn Fn(ConnInfo, &[u8]) + Send + Sync;
+type Logger = dyn Fn(&ConnInfo, &[u8]) + Send + Sync;
 
 impl Echo {
     /// An echo that tells nobody.
@@ -40,7 +40,7 @@ impl Echo {
     ///
     /// The logger runs in the connection's greenlet; while it takes its time, that
     /// connection waits.
-    pub fn with_logger(logger: impl Fn(ConnInfo, &[u8]) + Send + Sync + 'static) -> Self {
+    pub fn with_logger(logger: impl Fn(&ConnInfo, &[u8]) + Send + Sync + 'static) -> Self {
         Self {
             logger: Some(Arc::new(logger)),
         }

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use crate::error::{Error, Result};
-use crate::net::{Address, Stream, TcpStream};
+use crate::net::{Endpoint, Stream, StreamSocket, connect_stream};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::greenlet::Greenlet;
 use crate::runtime::spawn::Builder;
@@ -24,7 +23,7 @@ use crate::runtime::spawn::Builder;
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The server. A name is looked up once.
-    pub address: Address,
+    pub address: Endpoint,
     /// Connections at once.
     pub connections: NonZeroUsize,
     /// The size of a message in bytes; at least one is sent.
@@ -83,10 +82,10 @@ impl Load {
     /// timed out. What happens to one connection of many is in [`Measured::errors`].
     pub fn run(&self) -> Result<Measured> {
         let mut sum = Sum::new();
-        let first = TcpStream::connect_deadline(&self.address, Deadline::from(self.limit))?;
-        let peer = first.peer_addr()?;
+        let first = connect_stream(&self.address, Deadline::from(self.limit))?;
+        let peer: Endpoint = first.peer_addr()?.into();
         let connecting: Vec<_> = (1..self.connections.get())
-            .map(|n| self.spawn_connect(n, peer))
+            .map(|n| self.spawn_connect(n, peer.clone()))
             .collect::<Result<_>>()?;
         let mut streams = vec![first];
         for greenlet in connecting {
@@ -112,15 +111,20 @@ impl Load {
         Ok(sum.measured)
     }
 
-    fn spawn_connect(&self, n: usize, peer: SocketAddr) -> Result<Greenlet<Result<TcpStream>>> {
+    fn spawn_connect(&self, n: usize, peer: Endpoint) -> Result<Greenlet<Result<StreamSocket>>> {
         let limit = self.limit;
         let greenlet = Builder::new()
             .name(format!("load-connect-{n}"))
-            .try_spawn(move || TcpStream::connect_deadline(peer, Deadline::from(limit)));
+            .try_spawn(move || connect_stream(&peer, Deadline::from(limit)));
         Ok(greenlet?)
     }
 
-    fn spawn_exchange(&self, n: usize, stream: TcpStream, end: Instant) -> Result<Greenlet<Part>> {
+    fn spawn_exchange(
+        &self,
+        n: usize,
+        stream: StreamSocket,
+        end: Instant,
+    ) -> Result<Greenlet<Part>> {
         let (bytes, limit) = (self.message_bytes.max(1), self.limit);
         let greenlet = Builder::new()
             .name(format!("load-{n}"))
@@ -136,7 +140,7 @@ struct Part {
 }
 
 fn exchange(
-    mut stream: TcpStream,
+    mut stream: StreamSocket,
     pattern: &mut Pattern,
     limit: Option<Duration>,
     end: Instant,
@@ -182,7 +186,7 @@ impl Pattern {
     }
 
     /// Sends the next message and checks that it comes back before `limit`.
-    fn echo(&mut self, stream: &mut TcpStream, limit: Deadline) -> Result<()> {
+    fn echo(&mut self, stream: &mut StreamSocket, limit: Deadline) -> Result<()> {
         self.stamp = self.stamp.wrapping_add(1);
         let stamp = self.stamp.to_le_bytes();
         let stamped = stamp.len().min(self.sent.len());

@@ -16,8 +16,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::error::{Error, Result};
 use crate::net::addr::Address;
+use crate::net::endpoint::Endpoint;
 use crate::net::resolve::resolve_address;
+use crate::net::socket::StreamSocket;
 use crate::net::tcp::TcpStream;
+use crate::net::unix::UnixStream;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::greenlet::Greenlet;
 use crate::runtime::park::{Parker, Unparker};
@@ -38,6 +41,18 @@ pub(super) fn connect(address: &Address, limit: Deadline) -> Result<TcpStream> {
             .map_err(|e| Error::from(e).context(format!("{only}")))
             .map_err(context),
         _ => race(&addresses, limit).map_err(context),
+    }
+}
+
+/// Connects to a stream of any family.
+#[track_caller]
+pub(crate) fn connect_stream(endpoint: &Endpoint, limit: Deadline) -> Result<StreamSocket> {
+    match endpoint {
+        Endpoint::Tcp(address) => Ok(connect(address, limit)?.into()),
+        Endpoint::Unix(address) => Ok(UnixStream::connect_deadline(address.clone(), limit)?.into()),
+        Endpoint::Udp(_) | Endpoint::Unixgram(_) => Err(Error::message(format!(
+            "no stream can be had from {endpoint}"
+        ))),
     }
 }
 
@@ -68,20 +83,8 @@ fn connect_one(addr: SocketAddr, limit: Deadline) -> io::Result<TcpStream> {
         Err(e) if is_in_progress(&e) => {}
         Err(e) => return Err(e),
     }
-    let mut stream = TcpStream::from_std(socket.into())?;
-    stream
-        .source_mut()
-        .write_with(Wait::Connect, limit, |stream| {
-            if let Some(error) = stream.take_error()? {
-                return Err(error);
-            }
-            match stream.peer_addr() {
-                Err(e) if e.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                answer => answer,
-            }
-        })?;
+    let mut stream = TcpStream(StreamSocket::new(socket)?);
+    stream.0.wait_connected(limit)?;
     if stream.local_addr()? == stream.peer_addr()? {
         // Connecting to a free port of this machine's dynamic range can meet itself.
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -89,7 +92,7 @@ fn connect_one(addr: SocketAddr, limit: Deadline) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn is_in_progress(error: &io::Error) -> bool {
+pub(super) fn is_in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
         || error.kind() == io::ErrorKind::Interrupted
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use socket2::SockAddr;
@@ -91,6 +91,16 @@ impl From<UnixAddr> for Addr {
 impl PartialEq<SocketAddr> for Addr {
     fn eq(&self, other: &SocketAddr) -> bool {
         self.ip() == Some(*other)
+    }
+}
+
+/// For the sockets of std; an error for a Unix socket.
+impl ToSocketAddrs for Addr {
+    type Iter = std::option::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let addr = self.ip().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Some(addr).into_iter())
     }
 }
 
@@ -217,6 +227,22 @@ impl fmt::Display for Endpoint {
             Self::Unix(addr) => write!(f, "unix:{addr}"),
             Self::Unixgram(addr) => write!(f, "unixgram:{addr}"),
         }
+    }
+}
+
+/// Where to connect to reach a stream's listener.
+impl From<Addr> for Endpoint {
+    fn from(addr: Addr) -> Self {
+        match addr {
+            Addr::Ip(addr) => Self::Tcp(addr.into()),
+            Addr::Unix(addr) => Self::Unix(addr),
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Tcp(addr.into())
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, Result};
+use crate::net::accept::ListenSocket;
 use crate::net::addr::{Address, Host};
 use crate::net::resolve::resolve_deadline;
-use crate::net::tcp::TcpStream;
+use crate::net::tcp::{TcpStream, ip_of};
+use crate::net::unix::{self, UnixAddr, UnixListener};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::io::Source;
-use crate::runtime::reason::Wait;
 
 /// A socket that takes connections.
 ///
@@ -33,11 +32,7 @@ use crate::runtime::reason::Wait;
 /// ```
 ///
 /// gevent: a listening `gevent.socket.socket`.
-pub struct TcpListener {
-    source: Source<std::net::TcpListener>,
-    /// Made here, so that no other process shares the socket.
-    own: bool,
-}
+pub struct TcpListener(pub(super) ListenSocket);
 
 /// How to listen: see each option.
 ///
@@ -45,7 +40,7 @@ pub struct TcpListener {
 /// use greenloop::net::ListenOptions;
 ///
 /// // Two processes could share the port so.
-/// let options = ListenOptions::new().backlog(128).reuse_port(true).only_v6(false);
+/// let options = ListenOptions::new().backlog(128).reuse_port(true).only_v6(false).unix_mode(0o660);
 /// let first = options.bind("127.0.0.1:0")?;
 /// let second = options.bind(first.local_addr()?)?;
 /// assert_eq!(first.local_addr()?, second.local_addr()?);
@@ -59,6 +54,7 @@ pub struct ListenOptions {
     backlog: u32,
     reuse_port: bool,
     only_v6: Option<bool>,
+    unix_mode: Option<u32>,
 }
 
 impl Default for ListenOptions {
@@ -74,6 +70,7 @@ impl ListenOptions {
             backlog: BACKLOG_DEFAULT,
             reuse_port: false,
             only_v6: None,
+            unix_mode: None,
         }
     }
 
@@ -100,6 +97,42 @@ impl ListenOptions {
     pub fn only_v6(mut self, only_v6: bool) -> Self {
         self.only_v6 = Some(only_v6);
         self
+    }
+
+    /// The permissions of a Unix socket's file, such as `0o660`; who may write to it may
+    /// connect (unix(7)). Default: what the process's umask leaves.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.unix_mode = Some(mode & 0o777);
+        self
+    }
+
+    /// Listens on a Unix socket; see [`UnixListener::bind`].
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// As [`UnixListener::bind`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{ListenOptions, UnixAddr, UnixStream};
+    ///
+    /// let address: UnixAddr = "@greenloop-options-doc".parse()?;
+    /// let listener = ListenOptions::new().backlog(16).bind_unix(address.clone())?;
+    /// UnixStream::connect(address)?;
+    /// # drop(listener);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    pub fn bind_unix(&self, address: impl Into<UnixAddr>) -> Result<UnixListener> {
+        let address = address.into();
+        let listen = || {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            let file = unix::bind(&socket, &address, self.unix_mode)?;
+            ListenSocket::listen(socket, self.backlog, file).map(UnixListener)
+        };
+        listen().map_err(|e| Error::from(e).context(format!("listening on unix:{address}")))
     }
 
     /// Listens on `address`; see [`TcpListener::bind`].
@@ -163,10 +196,7 @@ impl ListenOptions {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&addr.into())?;
-        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        let mut listener = TcpListener::from_std(socket.into())?;
-        listener.own = true;
-        Ok(listener)
+        ListenSocket::listen(socket, self.backlog, None).map(TcpListener)
     }
 }
 
@@ -228,10 +258,7 @@ impl TcpListener {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
-        Ok(Self {
-            source: Source::new(listener)?,
-            own: false,
-        })
+        ListenSocket::inherit(listener.into()).map(Self)
     }
 
     /// Waits for a connection.
@@ -299,13 +326,9 @@ impl TcpListener {
     /// As [`TcpListener::accept`]; timeout also when `limit` passed.
     #[track_caller]
     pub fn accept_deadline(&mut self, limit: Deadline) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) =
-            self.source
-                .read_with(Wait::Accept, limit, std::net::TcpListener::accept)?;
-        let stream = TcpStream::from_std(stream)?;
-        // It fails if the peer has gone already; reading will tell.
-        let _ = stream.set_nodelay(true);
-        Ok((stream, peer))
+        let (stream, peer) = self.0.accept(limit)?;
+        let peer = peer.ip().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((TcpStream::from_socket(stream), peer))
     }
 
     /// Stops listening at once and frees the port.
@@ -331,26 +354,7 @@ impl TcpListener {
     ///
     /// gevent: `socket.close()`.
     pub fn close(self) {
-        if self.own {
-            // On Linux this ends the listening; it fails only where it has ended.
-            let _ = SockRef::from(self.source.get_ref()).shutdown(Shutdown::Read);
-        }
-    }
-
-    /// Waits for a connection without taking it.
-    #[track_caller]
-    pub(crate) fn wait_ready(&mut self) -> io::Result<()> {
-        self.source
-            .read_with(Wait::Accept, Deadline::NEVER, |listener| {
-                let now = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                };
-                match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&now))? {
-                    0 => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => Ok(()),
-                }
-            })
+        self.0.close();
     }
 
     /// The address it listens on, with the port that was found for port 0.
@@ -358,16 +362,22 @@ impl TcpListener {
     /// # Errors
     /// What the system reports.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        ip_of(&self.0.get_ref().local_addr()?)
+    }
+}
+
+impl From<TcpListener> for ListenSocket {
+    fn from(listener: TcpListener) -> Self {
+        listener.0
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get_ref().fmt(f)
+        self.0.show("TcpListener", f)
     }
 }
 
 /// Enough for a burst of a busy server's clients while its acceptor waits for a turn, and
 /// far below the usual `somaxconn` of 4096.
-const BACKLOG_DEFAULT: u32 = 1024;
+pub(super) const BACKLOG_DEFAULT: u32 = 1024;

@@ -1,17 +1,20 @@
-//! Streams over the network: addresses, names, TCP (and TLS on top).
+//! Sockets: addresses, names, TCP (and TLS on top), Unix sockets.
 //!
 //! Everything here looks like its counterpart in `std::net` and waits the greenlet's way:
 //! while a call waits, other greenlets run; a kill or a [`Timeout`](crate::Timeout) ends it
 //! with an error. One stream has one user at a time, which `&mut self` enforces at compile
-//! time; for both directions at once there is [`TcpStream::split`].
+//! time; for both directions at once there are [`TcpStream::split`] and
+//! [`UnixStream::split`].
 //!
 //! What a connection is used for does not belong here (see `server`).
 
+mod accept;
 mod addr;
 mod connect;
 mod endpoint;
 mod listener;
 mod resolve;
+mod socket;
 mod split;
 mod stream;
 mod tcp;
@@ -19,12 +22,16 @@ mod tcp;
 pub mod tls;
 mod unix;
 
+pub(crate) use accept::ListenSocket;
+pub use accept::Listener;
 pub use addr::Address;
+pub(crate) use connect::connect_stream;
 pub use endpoint::{Addr, Endpoint};
 pub use listener::{ListenOptions, TcpListener};
 pub use resolve::{resolve, resolve_deadline};
+pub(crate) use socket::StreamSocket;
 pub use split::{ReadHalf, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::Stream;
 pub use tcp::TcpStream;
-pub use unix::UnixAddr;
+pub use unix::{UnixAddr, UnixListener, UnixStream};

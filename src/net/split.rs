@@ -4,17 +4,19 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use crate::net::socket::StreamSocket;
 use crate::net::stream::Stream;
-use crate::net::tcp::TcpStream;
 use crate::runtime::deadline::Deadline;
 
-/// The reading half of a [`TcpStream::split`].
+/// The reading half of a connection: see [`TcpStream::split`](crate::net::TcpStream::split).
 #[derive(Debug)]
-pub struct ReadHalf(pub(super) TcpStream);
+pub struct ReadHalf(pub(super) StreamSocket);
 
-/// The writing half of a [`TcpStream::split`]; dropping it ends the writing.
+/// The writing half of a connection; dropping it ends the writing.
+///
+/// See [`TcpStream::split`](crate::net::TcpStream::split).
 #[derive(Debug)]
-pub struct WriteHalf(pub(super) TcpStream);
+pub struct WriteHalf(pub(super) StreamSocket);
 
 impl ReadHalf {
     /// Like [`Stream::read_deadline`].

@@ -1,22 +1,17 @@
 //! TCP connections.
 
-use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::AtomicBool;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::SockAddr;
 
 use crate::error::Result;
 use crate::net::addr::Address;
 use crate::net::connect;
+use crate::net::socket::{StreamSocket, stream_socket};
 use crate::net::split::{ReadHalf, WriteHalf};
-use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::io::Source;
-use crate::runtime::reason::Wait;
 
 /// A TCP connection.
 ///
@@ -41,11 +36,7 @@ use crate::runtime::reason::Wait;
 /// ```
 ///
 /// gevent: `gevent.socket.socket`, connected.
-pub struct TcpStream {
-    source: Source<std::net::TcpStream>,
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-}
+pub struct TcpStream(pub(super) StreamSocket);
 
 impl TcpStream {
     /// Connects to `HOST:PORT`.
@@ -128,11 +119,11 @@ impl TcpStream {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            source: Source::new(stream)?,
-            read_timeout: None,
-            write_timeout: None,
-        })
+        StreamSocket::new(stream.into()).map(Self)
+    }
+
+    pub(crate) fn from_socket(socket: StreamSocket) -> Self {
+        Self(socket)
     }
 
     /// Gives the connection to code that knows nothing of greenlets, in blocking mode.
@@ -159,10 +150,7 @@ impl TcpStream {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
-        let stream = self.get_ref().try_clone()?;
-        drop(self);
-        stream.set_nonblocking(false)?;
-        Ok(stream)
+        Ok(self.0.into_blocking()?.into())
     }
 
     /// The address of the other side.
@@ -172,7 +160,7 @@ impl TcpStream {
     ///
     /// gevent: `socket.getpeername()`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.get_ref().peer_addr()
+        ip_of(&self.0.get_ref().peer_addr()?)
     }
 
     /// The address of this side.
@@ -182,7 +170,7 @@ impl TcpStream {
     ///
     /// gevent: `socket.getsockname()`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.get_ref().local_addr()
+        ip_of(&self.0.get_ref().local_addr()?)
     }
 
     /// Sends small writes at once (true, as new connections do) or gathers them.
@@ -203,7 +191,7 @@ impl TcpStream {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.get_ref().set_nodelay(nodelay)
+        self.0.get_ref().set_tcp_nodelay(nodelay)
     }
 
     /// Whether small writes are sent at once.
@@ -211,7 +199,7 @@ impl TcpStream {
     /// # Errors
     /// What the system reports.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.get_ref().nodelay()
+        self.0.get_ref().tcp_nodelay()
     }
 
     /// How long a close with unsent data holds on; `Some(ZERO)` resets the connection.
@@ -236,17 +224,17 @@ impl TcpStream {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self.get_ref()).set_linger(linger)
+        self.0.get_ref().set_linger(linger)
     }
 
     /// The limit on each `read`.
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.read_timeout
+        self.0.read_timeout()
     }
 
     /// The limit on each `write`, and on each `write_all` as a whole.
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.write_timeout
+        self.0.write_timeout()
     }
 
     /// Reads like `read` without taking the bytes away.
@@ -255,7 +243,7 @@ impl TcpStream {
     /// May switch to other greenlets, on every call.
     ///
     /// # Errors
-    /// As [`Stream::read_deadline`].
+    /// As [`Stream::read_deadline`](crate::net::Stream::read_deadline).
     ///
     /// # Examples
     ///
@@ -279,8 +267,7 @@ impl TcpStream {
     /// gevent: `socket.recv(n, MSG_PEEK)`.
     #[track_caller]
     pub fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let limit = Deadline::from(self.read_timeout);
-        self.source.read_with(Wait::Read, limit, |s| s.peek(buf))
+        self.0.peek(buf)
     }
 
     /// Makes two halves, for two greenlets: one reads while the other writes.
@@ -316,121 +303,14 @@ impl TcpStream {
     ///
     /// gevent: one socket shared by two greenlets.
     pub fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
-        let mut other = Self::from_std(self.get_ref().try_clone()?)?;
-        other.read_timeout = self.read_timeout;
-        other.write_timeout = self.write_timeout;
-        Ok((ReadHalf(self), WriteHalf(other)))
-    }
-
-    /// Reads into `buf`; `None` if `stop` is set and nothing can be read.
-    ///
-    /// Whoever sets `stop` nudges the greenlet that reads.
-    #[track_caller]
-    pub(crate) fn read_or_stop(
-        &mut self,
-        buf: &mut [u8],
-        limit: Deadline,
-        stop: &AtomicBool,
-    ) -> io::Result<Option<usize>> {
-        self.source.read_unless(stop, limit, |mut s| s.read(buf))
-    }
-
-    /// Like [`TcpStream::read_or_stop`] without taking the bytes away.
-    #[track_caller]
-    pub(crate) fn peek_or_stop(
-        &mut self,
-        buf: &mut [u8],
-        limit: Deadline,
-        stop: &AtomicBool,
-    ) -> io::Result<Option<usize>> {
-        self.source.read_unless(stop, limit, |s| s.peek(buf))
-    }
-
-    pub(crate) fn source_mut(&mut self) -> &mut Source<std::net::TcpStream> {
-        &mut self.source
-    }
-
-    pub(crate) fn get_ref(&self) -> &std::net::TcpStream {
-        self.source.get_ref()
+        self.0.split()
     }
 }
 
-impl Stream for TcpStream {
-    #[track_caller]
-    fn read_deadline(&mut self, buf: &mut [u8], limit: Deadline) -> io::Result<usize> {
-        if buf.is_empty() {
-            // The system would wait for a byte all the same.
-            return Ok(0);
-        }
-        self.source
-            .read_with(Wait::Read, limit, |mut s| s.read(buf))
-    }
-
-    #[track_caller]
-    fn write_deadline(&mut self, buf: &[u8], limit: Deadline) -> io::Result<usize> {
-        self.source
-            .write_with(Wait::Write, limit, |mut s| s.write(buf))
-    }
-
-    fn set_read_timeout(&mut self, limit: Option<Duration>) {
-        self.read_timeout = limit;
-    }
-
-    fn set_write_timeout(&mut self, limit: Option<Duration>) {
-        self.write_timeout = limit;
-    }
-
-    fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        self.get_ref().shutdown(how)
-    }
+/// The address of a TCP socket, which has no other.
+pub(super) fn ip_of(addr: &SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-impl Read for TcpStream {
-    #[track_caller]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_deadline(buf, self.read_timeout.into())
-    }
-
-    #[track_caller]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let limit = self.read_timeout.into();
-        self.source
-            .read_with(Wait::Read, limit, |mut s| s.read_vectored(bufs))
-    }
-}
-
-impl Write for TcpStream {
-    #[track_caller]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_deadline(buf, self.write_timeout.into())
-    }
-
-    #[track_caller]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let limit = self.write_timeout.into();
-        self.source
-            .write_with(Wait::Write, limit, |mut s| s.write_vectored(bufs))
-    }
-
-    /// One limit for the whole, as gevent's `sendall`.
-    #[track_caller]
-    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        self.write_all_deadline(buf, self.write_timeout.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.get_ref().as_fd()
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get_ref().fmt(f)
-    }
-}
+stream_socket!(TcpStream);

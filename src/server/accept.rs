@@ -1,7 +1,6 @@
 //! The accept loop: permit, accept, hand over; and what to do when accept fails.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -11,10 +10,11 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{Addr, ListenSocket, StreamSocket};
+use crate::runtime::deadline::Deadline;
 use crate::runtime::spawn::Builder;
 use crate::server::conns::Seat;
-use crate::server::handler::{Conn, Handler};
+use crate::server::handler::{Conn, serve_with};
 use crate::server::observe::{ConnInfo, Outcome};
 use crate::server::stream::Shared;
 use crate::sync::Permit;
@@ -25,27 +25,27 @@ pub(super) trait Accept: Send + 'static {
     /// Waits for a connection without taking it.
     fn wait_ready(&mut self) -> io::Result<()>;
 
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
+    fn accept(&mut self) -> io::Result<(StreamSocket, Addr)>;
 
     /// Takes one connection that is there already, if the descriptor can be had.
-    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)>;
+    fn try_accept(&mut self) -> io::Result<(StreamSocket, Addr)>;
 
     /// Stops listening at once.
     fn close(self);
 }
 
-impl Accept for TcpListener {
+impl Accept for ListenSocket {
     fn wait_ready(&mut self) -> io::Result<()> {
         self.wait_ready()
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept()
+    fn accept(&mut self) -> io::Result<(StreamSocket, Addr)> {
+        self.accept(Deadline::NEVER)
     }
 
-    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    fn try_accept(&mut self) -> io::Result<(StreamSocket, Addr)> {
         // Long enough to be a try at all.
-        self.accept_timeout(Duration::from_millis(1))
+        self.accept(Deadline::after(Duration::from_millis(1)))
     }
 
     fn close(self) {
@@ -59,11 +59,11 @@ impl Accept for crate::testkit::ScriptedListener {
         self.wait_ready()
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept()
+    fn accept(&mut self) -> io::Result<(StreamSocket, Addr)> {
+        self.accept_socket(Deadline::NEVER)
     }
 
-    fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    fn try_accept(&mut self) -> io::Result<(StreamSocket, Addr)> {
         self.try_accept()
     }
 
@@ -104,7 +104,7 @@ fn accept_all(shared: &Arc<Shared>, listener: &mut impl Accept) -> Option<Error>
 fn next(
     shared: &Shared,
     listener: &mut impl Accept,
-) -> Option<io::Result<(TcpStream, SocketAddr, Permit)>> {
+) -> Option<io::Result<(StreamSocket, Addr, Permit)>> {
     // One of several listeners must not hold a permit while it has no use for it: the
     // others may.
     if shared.addrs.len() > 1
@@ -257,7 +257,7 @@ impl Reserve {
 
 /// What a connection's greenlet is given.
 struct Parcel {
-    stream: TcpStream,
+    stream: StreamSocket,
     info: ConnInfo,
     /// Last: the limit and the count must not see it gone before it is.
     permit: Permit,
@@ -270,14 +270,15 @@ struct Parcel {
 /// Cancelled.
 fn hand_over(
     shared: &Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: StreamSocket,
+    peer: Addr,
     permit: Permit,
     pause: &mut Pause,
 ) -> Result<()> {
     shared.counters.accepted.add(1);
     let seat = shared.conns.admit();
     let info = ConnInfo::new(seat.id, peer);
+    let name = format!("conn {} {}", info.id, info.peer);
     // A failed spawn drops its closure: the parcel must not be in it.
     let parcel = Arc::new(Mutex::new(Some(Parcel {
         stream,
@@ -295,7 +296,7 @@ fn hand_over(
                 }
             }
         };
-        let mut builder = Builder::new().name(format!("conn {} {peer}", info.id));
+        let mut builder = Builder::new().name(name.clone());
         if let Some(bytes) = shared.config.stack_bytes {
             builder = builder.stack_bytes(bytes);
         }
@@ -325,11 +326,17 @@ fn serve(shared: &Shared, parcel: Parcel) {
         permit,
         seat,
     } = parcel;
-    let mut conn = Conn::new(stream, info, &shared.config, shared.draining.clone());
+    let mut conn = Conn::new(
+        stream,
+        info.clone(),
+        &shared.config,
+        shared.draining.clone(),
+    );
     let outcome = if seat.occupy(crate::current()) {
         shared.config.observer.accepted(&info);
-        let handler: &dyn Handler = &*shared.handler;
-        Outcome::of(catch_unwind(AssertUnwindSafe(|| handler.handle(&mut conn))))
+        Outcome::of(catch_unwind(AssertUnwindSafe(|| {
+            serve_with(&*shared.handler, &mut conn)
+        })))
     } else {
         Outcome::Killed
     };
@@ -343,6 +350,7 @@ fn serve(shared: &Shared, parcel: Parcel) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::TcpStream;
     use crate::server::{Observer, ServerConfig, ServerHandle};
     use crate::testkit::AcceptScript;
 

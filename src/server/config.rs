@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
-use crate::net::{ListenOptions, TcpListener};
+use crate::error::{Error, Result};
+use crate::net::{Endpoint, ListenOptions, ListenSocket, Listener};
 use crate::server::observe::{NoObserver, Observer};
 use crate::server::stream::StreamServer;
 
@@ -27,7 +27,7 @@ use crate::server::stream::StreamServer;
 ///     .listen(ListenOptions::new().backlog(4096))
 ///     .observer(NoObserver)
 ///     .bind("127.0.0.1:0")?;
-/// assert_ne!(server.addr().port(), 0);
+/// assert_ne!(server.addr().ip().unwrap().port(), 0);
 /// # Ok::<(), greenloop::Error>(())
 /// ```
 ///
@@ -116,13 +116,15 @@ impl ServerConfig {
         self
     }
 
-    /// Binds `HOST:PORT`, `:PORT` for all addresses, port 0 for a free one.
+    /// Binds `HOST:PORT`, `:PORT` for all addresses, port 0 for a free one; `unix:PATH` for
+    /// a Unix socket.
     ///
     /// # Switching
     /// May switch to other greenlets, if a name has to be looked up.
     ///
     /// # Errors
-    /// As [`TcpListener::bind`].
+    /// As [`TcpListener::bind`](crate::net::TcpListener::bind) and
+    /// [`UnixListener::bind`](crate::net::UnixListener::bind); the address is one of datagrams.
     ///
     /// # Examples
     ///
@@ -130,12 +132,12 @@ impl ServerConfig {
     /// use greenloop::server::ServerConfig;
     ///
     /// let server = ServerConfig::new().max_connections(100).bind("127.0.0.1:0")?;
-    /// assert!(server.addr().ip().is_loopback());
+    /// assert!(server.addr().ip().unwrap().ip().is_loopback());
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     #[track_caller]
     pub fn bind(self, address: impl ToString) -> Result<StreamServer> {
-        let listener = self.listen.bind(address)?;
+        let listener = self.listen_on(address)?;
         StreamServer::new(vec![listener], self)
     }
 
@@ -145,7 +147,7 @@ impl ServerConfig {
     /// May switch to other greenlets, if a name has to be looked up.
     ///
     /// # Errors
-    /// As [`TcpListener::bind`], for the first address that fails, or if there is none.
+    /// As [`ServerConfig::bind`], for the first address that fails, or if there is none.
     ///
     /// # Examples
     ///
@@ -161,7 +163,7 @@ impl ServerConfig {
         self,
         addresses: impl IntoIterator<Item = A>,
     ) -> Result<StreamServer> {
-        let bind = |address: A| self.listen.bind(address);
+        let bind = |address: A| self.listen_on(address);
         let listeners = addresses.into_iter().map(bind).collect::<Result<_>>()?;
         StreamServer::new(listeners, self)
     }
@@ -185,8 +187,23 @@ impl ServerConfig {
     /// ```
     ///
     /// gevent: a socket as the `listener` of `StreamServer`.
-    pub fn on(self, listeners: Vec<TcpListener>) -> Result<StreamServer> {
-        StreamServer::new(listeners, self)
+    pub fn on<L: Into<Listener>>(
+        self,
+        listeners: impl IntoIterator<Item = L>,
+    ) -> Result<StreamServer> {
+        let sockets = listeners.into_iter().map(|listener| listener.into().into());
+        StreamServer::new(sockets.collect(), self)
+    }
+
+    fn listen_on(&self, address: impl ToString) -> Result<ListenSocket> {
+        let endpoint: Endpoint = address.to_string().parse()?;
+        match endpoint {
+            Endpoint::Tcp(address) => Ok(self.listen.bind(address)?.into()),
+            Endpoint::Unix(address) => Ok(self.listen.bind_unix(address)?.into()),
+            Endpoint::Udp(_) | Endpoint::Unixgram(_) => Err(Error::message(format!(
+                "a server of connections cannot listen on {endpoint}"
+            ))),
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::net::{Stream, TcpStream};
+use crate::net::{Addr, Stream, StreamSocket};
 use crate::runtime::deadline::Deadline;
 use crate::server::config::ServerConfig;
 use crate::server::observe::{ConnEnd, ConnInfo, Outcome};
@@ -40,12 +41,39 @@ use crate::server::observe::{ConnEnd, ConnInfo, Outcome};
 /// server.stop_now()?;
 /// # Ok::<(), greenloop::Error>(())
 /// ```
+///
+/// gevent: the `handle` argument of `StreamServer`. Python's `socketserver`: a
+/// `StreamRequestHandler`, whose three methods these are.
 pub trait Handler: Send + Sync + 'static {
+    /// Prepares a connection: counts it, greets, sets timeouts.
+    ///
+    /// # Errors
+    /// Ends the connection like an error of [`Handler::handle`], which is not called then,
+    /// and [`Handler::finish`] neither.
+    fn setup(&self, conn: &mut Conn) -> Result<()> {
+        let _ = conn;
+        Ok(())
+    }
+
     /// Serves one connection to its end.
     ///
     /// # Errors
     /// Counted and reported by the server, which closes the connection without ceremony.
     fn handle(&self, conn: &mut Conn) -> Result<()>;
+
+    /// Cleans up after a connection that was set up: also when `handle` failed, panicked or
+    /// was killed, where nothing can be written or waited for any more.
+    fn finish(&self, conn: &mut Conn) {
+        let _ = conn;
+    }
+}
+
+/// Serves a connection in the three steps of its handler.
+pub(super) fn serve_with(handler: &dyn Handler, conn: &mut Conn) -> Result<()> {
+    handler.setup(conn)?;
+    let served = catch_unwind(AssertUnwindSafe(|| handler.handle(conn)));
+    handler.finish(conn);
+    served.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 impl<F> Handler for F
@@ -83,7 +111,7 @@ where
 /// # Ok::<(), greenloop::Error>(())
 /// ```
 pub struct Conn {
-    stream: TcpStream,
+    stream: StreamSocket,
     info: ConnInfo,
     draining: Arc<AtomicBool>,
     bytes_read: u64,
@@ -93,7 +121,7 @@ pub struct Conn {
 
 impl Conn {
     pub(super) fn new(
-        mut stream: TcpStream,
+        mut stream: StreamSocket,
         info: ConnInfo,
         config: &ServerConfig,
         draining: Arc<AtomicBool>,
@@ -117,20 +145,20 @@ impl Conn {
     }
 
     /// Its number and the address of the other side.
-    pub fn info(&self) -> ConnInfo {
-        self.info
+    pub fn info(&self) -> &ConnInfo {
+        &self.info
     }
 
     /// The address of the other side.
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.info.peer
+    pub fn peer_addr(&self) -> &Addr {
+        &self.info.peer
     }
 
     /// The address of this side.
     ///
     /// # Errors
     /// What the system reports.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<Addr> {
         self.stream.local_addr()
     }
 

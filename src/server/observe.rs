@@ -1,10 +1,10 @@
 //! What a server tells: events while it runs, counts at any time, a report at the end.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::net::Addr;
 
 /// Is told what happens in a server. Every method does nothing by default.
 ///
@@ -97,17 +97,17 @@ impl<T: Observer + ?Sized> Observer for std::sync::Arc<T> {
 }
 
 /// Which connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnInfo {
     /// Its number in this server, from 1.
     pub id: u64,
     /// The address of the other side.
-    pub peer: SocketAddr,
+    pub peer: Addr,
 }
 
 impl ConnInfo {
-    pub(super) fn new(id: u64, peer: SocketAddr) -> Self {
+    pub(super) fn new(id: u64, peer: Addr) -> Self {
         Self { id, peer }
     }
 }

@@ -1,13 +1,12 @@
 //! The stream server: what is started, and the handle on what runs.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::net::TcpListener;
+use crate::net::{Addr, ListenSocket};
 use crate::runtime::spawn::Builder;
 use crate::runtime::{kill, signal};
 use crate::server::accept::{self, Accept};
@@ -54,8 +53,8 @@ use crate::sync::Semaphore;
 ///
 /// gevent: `gevent.server.StreamServer`.
 pub struct StreamServer {
-    listeners: Vec<TcpListener>,
-    addrs: Vec<SocketAddr>,
+    listeners: Vec<ListenSocket>,
+    addrs: Vec<Addr>,
     config: ServerConfig,
 }
 
@@ -74,29 +73,29 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) control: Control,
-    pub(super) addrs: Vec<SocketAddr>,
+    pub(super) addrs: Vec<Addr>,
 }
 
 impl StreamServer {
-    /// Binds `HOST:PORT` with the default [`ServerConfig`].
+    /// Binds `HOST:PORT` or `unix:PATH` with the default [`ServerConfig`].
     ///
     /// # Switching
     /// May switch to other greenlets, if a name has to be looked up.
     ///
     /// # Errors
-    /// As [`TcpListener::bind`].
+    /// As [`ServerConfig::bind`].
     #[track_caller]
     pub fn bind(address: impl ToString) -> Result<Self> {
         ServerConfig::new().bind(address)
     }
 
-    pub(super) fn new(listeners: Vec<TcpListener>, config: ServerConfig) -> Result<Self> {
+    pub(super) fn new(listeners: Vec<ListenSocket>, config: ServerConfig) -> Result<Self> {
         if listeners.is_empty() {
             return Err(Error::message("a server needs an address to listen on"));
         }
         let addrs = listeners
             .iter()
-            .map(TcpListener::local_addr)
+            .map(ListenSocket::local_addr)
             .collect::<Result<_, _>>()?;
         Ok(Self {
             listeners,
@@ -108,12 +107,12 @@ impl StreamServer {
     /// The address it listens on (the first, if there are several).
     ///
     /// gevent: `StreamServer.address`.
-    pub fn addr(&self) -> SocketAddr {
-        self.addrs[0]
+    pub fn addr(&self) -> Addr {
+        self.addrs[0].clone()
     }
 
     /// The addresses it listens on.
-    pub fn addrs(&self) -> &[SocketAddr] {
+    pub fn addrs(&self) -> &[Addr] {
         &self.addrs
     }
 
@@ -185,7 +184,7 @@ impl StreamServer {
         script: &crate::testkit::AcceptScript,
     ) -> Result<ServerHandle> {
         self.start_on(handler, |listener| {
-            crate::testkit::ScriptedListener::new(listener, script.clone())
+            crate::testkit::ScriptedListener::over(listener, script.clone())
         })
     }
 
@@ -193,7 +192,7 @@ impl StreamServer {
     fn start_on<A: Accept>(
         self,
         handler: impl Handler,
-        mut wrap: impl FnMut(TcpListener) -> A,
+        mut wrap: impl FnMut(ListenSocket) -> A,
     ) -> Result<ServerHandle> {
         let shared = Arc::new(Shared {
             permits: Semaphore::new(self.config.max_connections),
@@ -321,12 +320,12 @@ impl Drop for StopOnDrop<'_> {
 
 impl ServerHandle {
     /// The address it listens on (the first, if there are several).
-    pub fn addr(&self) -> SocketAddr {
-        self.shared.addrs[0]
+    pub fn addr(&self) -> Addr {
+        self.shared.addrs[0].clone()
     }
 
     /// The addresses it listens on.
-    pub fn addrs(&self) -> &[SocketAddr] {
+    pub fn addrs(&self) -> &[Addr] {
         &self.shared.addrs
     }
 

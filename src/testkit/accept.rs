@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{Addr, ListenSocket, StreamSocket, TcpListener, TcpStream};
 use crate::runtime::deadline::Deadline;
 use crate::sync::Event;
 use crate::util::lock;
@@ -196,13 +196,18 @@ impl fmt::Debug for AcceptScript {
 /// ```
 ///
 pub struct ScriptedListener {
-    listener: TcpListener,
+    listener: ListenSocket,
     script: AcceptScript,
 }
 
 impl ScriptedListener {
     /// Has `listener`'s accept follow `script`.
     pub fn new(listener: TcpListener, script: AcceptScript) -> Self {
+        Self::over(listener.into(), script)
+    }
+
+    /// Like [`ScriptedListener::new`], for a socket of any family.
+    pub(crate) fn over(listener: ListenSocket, script: AcceptScript) -> Self {
         Self { listener, script }
     }
 
@@ -240,8 +245,15 @@ impl ScriptedListener {
     /// As [`ScriptedListener::accept`]; timeout also when `limit` passed.
     #[track_caller]
     pub fn accept_deadline(&mut self, limit: Deadline) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.accept_socket(limit)?;
+        let peer = peer.ip().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((TcpStream::from_socket(stream), peer))
+    }
+
+    #[track_caller]
+    pub(crate) fn accept_socket(&mut self, limit: Deadline) -> io::Result<(StreamSocket, Addr)> {
         self.script.fail()?;
-        let accepted = self.listener.accept_deadline(limit)?;
+        let accepted = self.listener.accept(limit)?;
         self.script.pass();
         Ok(accepted)
     }
@@ -251,7 +263,8 @@ impl ScriptedListener {
     /// # Errors
     /// What the system reports.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        let addr = self.listener.local_addr()?;
+        Ok(addr.ip().ok_or(io::ErrorKind::InvalidInput)?)
     }
 
     /// Stops listening at once and frees the port; see [`TcpListener::close`].
@@ -288,13 +301,14 @@ impl ScriptedListener {
     }
 
     /// Takes one connection that is there already, if the script lets it.
-    pub(crate) fn try_accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(crate) fn try_accept(&mut self) -> io::Result<(StreamSocket, Addr)> {
         let (sheds, last) = {
             let state = lock(&self.script.0.state);
             (state.sheds, state.last)
         };
         if sheds {
-            self.listener.accept_timeout(Duration::from_millis(1))
+            self.listener
+                .accept(Deadline::after(Duration::from_millis(1)))
         } else {
             Err(io::Error::from_raw_os_error(last))
         }
@@ -304,8 +318,7 @@ impl ScriptedListener {
 impl fmt::Debug for ScriptedListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScriptedListener")
-            .field("listener", &self.listener)
             .field("script", &self.script)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

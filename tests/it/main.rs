@@ -35,3 +35,4 @@ mod switch;
 mod sync;
 mod sync_review;
 mod testkit;
+mod unix;

@@ -252,6 +252,11 @@ fn waiting_calls_of_net() {
 }
 
 #[test]
+fn waiting_calls_of_unix_sockets() {
+    on_workers!({ try_all(&rows::unix()) });
+}
+
+#[test]
 fn waiting_calls_of_servers_and_the_kit() {
     on_workers!({ try_all(&rows::servers()) });
 }

@@ -2,14 +2,15 @@
 //! with plain sockets.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use greenloop::apps::echo::Echo;
 use greenloop::server::{
-    Conn, ConnEnd, ConnInfo, Observer, Outcome, Report, ServerConfig, ServerHandle, StreamServer,
+    Conn, ConnEnd, ConnInfo, Handler, Observer, Outcome, Report, ServerConfig, ServerHandle,
+    StreamServer,
 };
 use greenloop::sync::{Event, Semaphore};
 
@@ -34,7 +35,7 @@ fn echo_with(config: ServerConfig) -> ServerHandle {
 }
 
 /// A client whose reads end after a while, so that a hanging server is a failing test.
-fn client(addr: SocketAddr) -> TcpStream {
+fn client(addr: impl ToSocketAddrs) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream
@@ -496,11 +497,11 @@ fn killed_serve_stops_its_server() {
         let server = StreamServer::bind("127.0.0.1:0").unwrap();
         let addr = server.addr();
         let serving = greenloop::spawn(move || server.serve(Echo::new()).map(drop));
-        let mut stream = client(addr);
+        let mut stream = client(&addr);
         ping(&mut stream);
         assert!(serving.kill_and_wait(Some(LONG)).unwrap());
         assert_eq!(read_to_end(&mut stream), b"");
-        assert!(TcpStream::connect(addr).is_err());
+        assert!(TcpStream::connect(&addr).is_err());
     });
 }
 
@@ -532,7 +533,7 @@ fn several_addresses_share_one_limit() {
             .unwrap()
             .start(Echo::new())
             .unwrap();
-        let [first, second] = *server.addrs() else {
+        let [first, second] = server.addrs() else {
             panic!("two addresses")
         };
         let mut streams = [client(first), client(second)];
@@ -560,11 +561,11 @@ fn serve_for_signals() -> String {
     let pid = rustix::process::getpid();
     let mode = child_var("GREENLOOP_TEST_MODE").unwrap();
     let driver = std::thread::spawn(move || {
-        let mut stream = client(addr);
+        let mut stream = client(&addr);
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        eventually("draining", || TcpStream::connect(addr).is_err());
+        eventually("draining", || TcpStream::connect(&addr).is_err());
         if mode == "finish" {
             stream.write_all(b"y").unwrap();
         } else {
@@ -610,7 +611,7 @@ fn first_signal_drains_and_second_ends() {
 fn storm_and_restart_on_the_same_port() {
     on_workers!({
         let first = echo();
-        let addr = first.addr();
+        let addr = first.addr().ip().unwrap();
         let served = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicUsize::new(0));
         let storm: Vec<_> = (0..4)
@@ -647,5 +648,65 @@ fn storm_and_restart_on_the_same_port() {
             client.join().unwrap();
         }
         server.drain(LONG).unwrap();
+    });
+}
+
+/// Writes down which steps were taken.
+struct Steps(Arc<Mutex<Vec<&'static str>>>);
+
+impl Handler for Steps {
+    fn setup(&self, conn: &mut Conn) -> greenloop::Result<()> {
+        self.0.lock().unwrap().push("setup");
+        let mut mode = [0];
+        conn.read_exact(&mut mode)?;
+        match mode[0] {
+            b's' => Err(std::io::Error::other("no").into()),
+            _ => Ok(conn.write_all(&mode)?),
+        }
+    }
+
+    fn handle(&self, conn: &mut Conn) -> greenloop::Result<()> {
+        self.0.lock().unwrap().push("handle");
+        let mut mode = [0];
+        conn.read_exact(&mut mode)?;
+        match mode[0] {
+            b'e' => Err(std::io::Error::other("no").into()),
+            b'p' => panic!("as told"),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&self, _conn: &mut Conn) {
+        self.0.lock().unwrap().push("finish");
+    }
+}
+
+#[test]
+fn finish_follows_every_handle_and_no_failed_setup() {
+    on_workers!({
+        let whole: &[_] = &["setup", "handle", "finish"];
+        for (sent, expected, failed, panicked) in [
+            ("go", whole, 0, 0),
+            ("ge", whole, 1, 0),
+            ("gp", whole, 0, 1),
+            ("s", &["setup"], 1, 0),
+        ] {
+            let steps = Arc::new(Mutex::new(Vec::new()));
+            let server = StreamServer::bind("127.0.0.1:0")
+                .unwrap()
+                .start(Steps(steps.clone()))
+                .unwrap();
+            let mut stream = client(server.addr());
+            stream.write_all(sent.as_bytes()).unwrap();
+            // Whatever it says, it ends.
+            let _ = stream.read_to_end(&mut Vec::new());
+            let report = server.drain(LONG).unwrap();
+            assert_eq!(
+                (report.failed, report.panicked),
+                (failed, panicked),
+                "{sent}"
+            );
+            assert_eq!(*steps.lock().unwrap(), expected, "{sent}");
+        }
     });
 }

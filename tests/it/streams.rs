@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use greenloop::net::{Stream, TcpListener, TcpStream};
+use greenloop::net::{Stream, TcpListener, TcpStream, UnixStream};
 use greenloop::testkit::{Faults, Faulty, assert_no_switch, stream_pair};
 use greenloop::{Deadline, Error, Timeout, sleep, spawn};
 
@@ -376,6 +376,11 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 #[test]
 fn tcp_passes() {
     on_workers!({ check_stream(PLAIN, tcp_pair) });
+}
+
+#[test]
+fn unix_passes() {
+    on_workers!({ check_stream(PLAIN, || UnixStream::pair().unwrap()) });
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! The arguments of `greenloop load`.
 
 use crate::cli::units::{self, Limit};
-use crate::net::Address;
+use crate::net::Endpoint;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The echo server, HOST:PORT or tcp://HOST:PORT
+    /// The echo server, HOST:PORT, tcp://HOST:PORT or unix:PATH
     #[arg(value_name = "ADDR")]
-    pub(crate) address: Address,
+    pub(crate) address: Endpoint,
 
     /// Connections at once
     #[arg(short = 'c', long, value_name = "N", default_value = "64")]

@@ -2,7 +2,7 @@
 
 use crate::cli::serve::echo::EchoArgs;
 use crate::cli::units::{self, Limit};
-use crate::net::Address;
+use crate::net::Endpoint;
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -25,10 +25,10 @@ within --drain. A second signal ends at once. Exit code 0 after a drain.")]
 /// `#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]`.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Address to listen on, HOST:PORT or tcp://HOST:PORT; port 0 lets the system choose,
-    /// an empty host means every address; may be given more than once
+    /// Address to listen on: HOST:PORT, tcp://HOST:PORT, unix:PATH or unix:@NAME; port 0 lets
+    /// the system choose, an empty host means every address; may be given more than once
     #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Vec<Address>,
+    pub(crate) listen: Vec<Endpoint>,
 
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]

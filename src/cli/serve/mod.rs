@@ -94,7 +94,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// Prints `recv: …` for what arrives, escaped and cut to what a person can read.
-fn data_logger(lines: &Lines) -> impl Fn(ConnInfo, &[u8]) + Send + Sync + 'static {
+fn data_logger(lines: &Lines) -> impl Fn(&ConnInfo, &[u8]) + Send + Sync + 'static {
     let lines = lines.clone();
     move |_conn, data| {
         let shown = escape(&data[..data.len().min(LOGGED_BYTES_MAX)]);

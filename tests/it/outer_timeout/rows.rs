@@ -15,6 +15,7 @@ mod programs;
 mod queues;
 mod runtime;
 mod servers;
+mod unix;
 
 use std::time::Duration;
 
@@ -30,13 +31,15 @@ pub(super) use programs::{input_rows, programs, standard_input};
 pub(super) use queues::queues;
 pub(super) use runtime::runtime;
 pub(super) use servers::servers;
+pub(super) use unix::unix;
 
 use super::{LONG, Row, row, row_of};
 
 /// Every row.
 pub(super) fn all() -> Vec<Row> {
     let themes = [
-        runtime, lanes, locks, meeting, queues, groups, net, files, programs, input_rows, servers,
+        runtime, lanes, locks, meeting, queues, groups, net, unix, files, programs, input_rows,
+        servers,
     ];
     themes.iter().flat_map(|theme| theme()).collect()
 }

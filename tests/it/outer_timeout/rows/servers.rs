@@ -1,10 +1,10 @@
 //! Servers, and the test kit.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
-use greenloop::net::{Stream, TcpListener, TcpStream};
+use greenloop::net::{Addr, Stream, TcpListener, TcpStream};
 use greenloop::server::{Conn, ServerHandle, StreamServer};
 use greenloop::sync::Event;
 use greenloop::testkit::{
@@ -52,7 +52,7 @@ fn still_drains(serving: &mut Serving) {
     assert_eq!((report.accepted, report.stuck), (1, 0));
 }
 
-type Bound = (Option<StreamServer>, SocketAddr);
+type Bound = (Option<StreamServer>, Addr);
 
 fn bound() -> Bound {
     let server = StreamServer::bind("127.0.0.1:0").unwrap();
@@ -61,7 +61,7 @@ fn bound() -> Bound {
 }
 
 fn is_stopped((_, addr): &mut Bound) {
-    TcpListener::bind(*addr).unwrap();
+    TcpListener::bind(&*addr).unwrap();
 }
 
 fn nothing(_: &mut Conn) -> Result<(), Error> {
