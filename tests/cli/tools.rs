@@ -101,6 +101,24 @@ fn bash_completes_commands_options_and_values() {
 }
 
 #[test]
+fn fish_completes_commands() {
+    let Some(fish) = peer("fish") else { return };
+    let folder = Folder::new();
+    let script = folder.path().join("completions.fish");
+    fs::write(&script, greenloop(["completions", "fish"]).run().succeeds()).unwrap();
+    let program = format!(
+        "source '{}'; complete -C 'greenloop serve ec'",
+        script.display()
+    );
+    let output = Command::new(fish)
+        .args(["--no-config", "-c", &program])
+        .output()
+        .unwrap();
+    let offers = String::from_utf8_lossy(&output.stdout);
+    assert!(offers.starts_with("echo\t"), "{output:?}");
+}
+
+#[test]
 fn completions_name_every_command() {
     let commands = commands();
     for shell in ["bash", "zsh", "fish"] {
