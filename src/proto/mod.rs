@@ -3,3 +3,4 @@
 
 #[cfg(feature = "http")]
 pub mod http;
+pub mod tftp;

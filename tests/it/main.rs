@@ -35,4 +35,5 @@ mod switch;
 mod sync;
 mod sync_review;
 mod testkit;
+mod tftp;
 mod unix;
