@@ -1,9 +1,10 @@
 //! `greenloop serve`: what all servers share, shown on echo.
 
-use crate::support::{self, Running, greenloop};
+use crate::support::{self, Folder, Running, greenloop};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// `serve NAME` on a free port of 127.0.0.1.
@@ -83,6 +84,24 @@ fn serve_echo_listens_on_several_addresses() {
     }
     server.signal(Signal::TERM);
     assert_eq!(server.finish().code, 0);
+}
+
+#[test]
+fn serve_echo_listens_on_unix_sockets() {
+    let folder = Folder::new();
+    let path = folder.path().join("echo");
+    let listen = format!("unix:{}", path.display());
+    let mut server = greenloop(["serve", "echo", "--listen", &listen]).start();
+    assert_eq!(server.endpoint(), listen);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all("我爱Python".as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "我爱Python");
+    server.signal(Signal::TERM);
+    assert!(server.finish().succeeds().contains("1 finished"));
+    assert_eq!(folder.names(), [""; 0], "the socket's file is gone");
 }
 
 #[test]

@@ -113,7 +113,6 @@ To try it in a running bash: source <(greenloop completions bash)")]
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cli::help;
 
     #[test]

@@ -1,5 +1,9 @@
 //! `greenloop serve`: servers that print where they listen, what they get if asked, and a
 //! summary at the end.
+//!
+//! What they share is here: limits, the printer, events, the summary, exit codes. A server
+//! is a file with its arguments, in which [`ServerArgs`] is flattened, and a call of [`run`]
+//! that makes its handler; `echo.rs` is the model.
 
 pub(super) mod echo;
 
@@ -28,6 +32,12 @@ fn run<H: Handler>(
     args: &ServerArgs,
     handler: impl FnOnce(&Lines) -> Result<H> + Send + 'static,
 ) -> Outcome {
+    if let Some(wrong) = args.listen.iter().find(|address| address.is_datagram()) {
+        return Err(Failure::usage(format_args!(
+            "{wrong} is for datagrams, and this server is one of connections: \
+             expected tcp:// or unix:"
+        )));
+    }
     super::start_runtime(args.workers)?;
     let printer = Printer::start()?;
     let config = config(args, printer.lines());
