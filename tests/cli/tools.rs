@@ -5,18 +5,19 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+/// What stands over a list of commands.
+const TITLES: &[&str] = &["Commands:", "Demos:", "Servers:", "Clients:", "Tools:"];
+
 /// Every command and subcommand, as its words.
 fn commands() -> Vec<Vec<String>> {
     fn inner(words: &[String], found: &mut Vec<Vec<String>>) {
         let run = greenloop([words, &["--help".into()]].concat()).run();
         let help = run.succeeds();
-        // The list ends with an empty line; the top's has a title for each group.
+        // A list has a title and ends with an empty line.
         let mut listing = false;
         for line in help.lines() {
-            let is_title = line.ends_with(':') && !line.starts_with(' ');
-            if is_title {
-                let own = matches!(line, "Options:" | "Arguments:" | "Example:" | "Examples:");
-                listing = !own;
+            if TITLES.contains(&line) {
+                listing = true;
             } else if line.is_empty() {
                 listing = false;
             } else if let Some(row) = line.strip_prefix("  ").filter(|_| listing) {
