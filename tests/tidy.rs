@@ -41,6 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("may::", ENGINE_FILES),
     ("may_minihttp", &["src/http/minihttp.rs"]),
     ("corosensei", &["src/switch/"]),
+    ("nix::", &["src/net/"]),
     ("reqwest", &["src/fetch/"]),
     ("rustls", &["src/net/", "src/fetch/"]),
     ("clap", &["src/cli/"]),

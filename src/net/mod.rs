@@ -11,8 +11,10 @@
 mod accept;
 mod addr;
 mod connect;
+mod datagram;
 mod endpoint;
 mod listener;
+mod pktinfo;
 mod resolve;
 mod socket;
 mod split;
@@ -20,18 +22,24 @@ mod stream;
 mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod udp;
+mod udp_options;
 mod unix;
 
 pub(crate) use accept::ListenSocket;
 pub use accept::Listener;
 pub use addr::Address;
 pub(crate) use connect::connect_stream;
+pub use datagram::Received;
 pub use endpoint::{Addr, Endpoint};
 pub use listener::{ListenOptions, TcpListener};
+pub use pktinfo::Arrival;
 pub use resolve::{resolve, resolve_deadline};
 pub(crate) use socket::StreamSocket;
 pub use split::{ReadHalf, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::Stream;
 pub use tcp::TcpStream;
-pub use unix::{UnixAddr, UnixListener, UnixStream};
+pub use udp::UdpSocket;
+pub use udp_options::UdpOptions;
+pub use unix::{UnixAddr, UnixDatagram, UnixListener, UnixStream};

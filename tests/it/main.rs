@@ -13,6 +13,7 @@
 mod peers;
 mod support;
 
+mod datagrams;
 mod fair;
 #[cfg(feature = "fetch")]
 mod fetch;

@@ -257,6 +257,11 @@ fn waiting_calls_of_unix_sockets() {
 }
 
 #[test]
+fn waiting_calls_of_datagrams() {
+    on_workers!({ try_all(&rows::datagrams()) });
+}
+
+#[test]
 fn waiting_calls_of_servers_and_the_kit() {
     on_workers!({ try_all(&rows::servers()) });
 }
@@ -320,6 +325,8 @@ fn passed_limit_ends_a_lookup_at_once() {
 
 // ---- the list is whole ----
 
+const NEVER_FULL: &str = "what is sent on a loopback interface has left its sender at once";
+
 /// Calls that have no row, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[
     (
@@ -341,6 +348,18 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("ServerConfig::bind_all", "waits only where `resolve` does"),
     ("StreamServer::bind", "waits only where `resolve` does"),
     ("TcpListener::bind", "waits only where `resolve` does"),
+    ("UdpOptions::bind", "waits only where `resolve` does"),
+    ("UdpSocket::bind", "waits only where `resolve` does"),
+    ("UdpSocket::connect", "waits only where `resolve` does"),
+    ("UdpSocket::send", NEVER_FULL),
+    ("UdpSocket::send_deadline", NEVER_FULL),
+    ("UdpSocket::send_timeout", NEVER_FULL),
+    ("UdpSocket::send_msg", NEVER_FULL),
+    ("UdpSocket::send_msg_deadline", NEVER_FULL),
+    ("UdpSocket::send_msg_timeout", NEVER_FULL),
+    ("UdpSocket::send_to", NEVER_FULL),
+    ("UdpSocket::send_to_deadline", NEVER_FULL),
+    ("UdpSocket::send_to_timeout", NEVER_FULL),
     (
         "resolve",
         "no name can be made to hang; see `passed_limit_ends_a_lookup_at_once`",

@@ -88,6 +88,11 @@ impl SocketFile {
             identity: identity(path)?,
         })
     }
+
+    /// Leaves the file to whoever has the socket now.
+    pub(in crate::net) fn keep(self) {
+        std::mem::forget(self);
+    }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

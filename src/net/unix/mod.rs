@@ -1,11 +1,13 @@
 //! Sockets between processes of one machine, by the name of a file (unix(7)).
 
 mod addr;
+mod datagram;
 mod file;
 mod listener;
 mod stream;
 
 pub use addr::UnixAddr;
+pub use datagram::UnixDatagram;
 pub(super) use file::{SocketFile, bind};
 pub use listener::UnixListener;
 pub use stream::UnixStream;

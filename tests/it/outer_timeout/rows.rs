@@ -6,6 +6,7 @@
 //! `Rows::on("Type", || a thing, |thing| checks).call("function", |thing| the call)`.
 //! A call with a limit of its own gets `LONG`.
 
+mod datagrams;
 mod files;
 mod groups;
 mod locks;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use greenloop::sync::Waitable;
 use greenloop::{Deadline, Error, wait_all, wait_any};
 
+pub(super) use datagrams::datagrams;
 pub(super) use files::files;
 pub(super) use groups::{groups, lanes};
 pub(super) use locks::locks;
@@ -38,8 +40,8 @@ use super::{LONG, Row, row, row_of};
 /// Every row.
 pub(super) fn all() -> Vec<Row> {
     let themes = [
-        runtime, lanes, locks, meeting, queues, groups, net, unix, files, programs, input_rows,
-        servers,
+        runtime, lanes, locks, meeting, queues, groups, net, unix, datagrams, files, programs,
+        input_rows, servers,
     ];
     themes.iter().flat_map(|theme| theme()).collect()
 }
