@@ -98,6 +98,7 @@ fn downloader(args: &GetArgs) -> Downloader {
         None => downloader,
     };
     match &args.out {
+        _ if args.no_save => downloader.discard(),
         Some(name) => downloader.out_name(name),
         None => downloader,
     }
@@ -106,6 +107,8 @@ fn downloader(args: &GetArgs) -> Downloader {
 fn style(args: &GetArgs) -> Style {
     if args.json {
         Style::Json
+    } else if args.brief {
+        Style::Brief
     } else if io::stderr().is_terminal() {
         Style::Bars
     } else {
@@ -115,8 +118,12 @@ fn style(args: &GetArgs) -> Style {
 
 /// The last words: what became of the whole.
 fn finish(args: &GetArgs, report: &Report) -> Outcome {
+    if args.brief {
+        return Ok(());
+    }
     if !args.json {
-        return out::line(summary(report));
+        let done = if args.no_save { "received" } else { "saved" };
+        return out::line(summary(done, report));
     }
     let failures: serde_json::Map<_, _> = report
         .failures
@@ -137,9 +144,9 @@ fn finish(args: &GetArgs, report: &Report) -> Outcome {
     }))
 }
 
-fn summary(report: &Report) -> String {
+fn summary(done: &str, report: &Report) -> String {
     let mut text = format!(
-        "saved {} of {} files, {} in {}",
+        "{done} {} of {} files, {} in {}",
         show_count(report.saved),
         show_count(report.saved + report.skipped + report.failed),
         show_bytes(report.received),

@@ -23,6 +23,8 @@ pub(crate) enum Style {
     Bars,
     /// A line per finished URL.
     Lines,
+    /// A line where one begins and one where it has ended, in the words of the tutorials.
+    Brief,
     /// A JSON object per finished URL.
     Json,
 }
@@ -104,12 +106,22 @@ impl Progress {
         Some(format!("{}:{line}", list.map_or("list", |(_, name)| name)))
     }
 
+    fn show(&self, style: Style, outcome: &Fetched) -> Line {
+        match (style, &outcome.end) {
+            (Style::Json, _) => Line::Out(as_json(outcome).to_string()),
+            (Style::Brief, End::Saved) => Line::Out(format!(
+                "{} bytes received from {}.",
+                outcome.bytes, outcome.url
+            )),
+            (Style::Brief | Style::Bars | Style::Lines, _) => self.as_line(outcome),
+        }
+    }
+
     fn as_line(&self, outcome: &Fetched) -> Line {
-        let name = outcome
-            .path
-            .as_ref()
-            .map(|path| escape(path.as_os_str().as_encoded_bytes()));
-        let name = name.unwrap_or_default();
+        let name = match &outcome.path {
+            Some(path) => escape(path.as_os_str().as_encoded_bytes()),
+            None => outcome.url.clone(),
+        };
         match &outcome.end {
             End::Saved => Line::Out(format!(
                 "{name}  {} in {}{}",
@@ -191,12 +203,12 @@ impl Reporter {
     pub(crate) fn observer(&self) -> impl Observer + use<> {
         let (style, progress, lines) = (self.style, self.progress.clone(), self.lines.clone());
         move |id: u64, event: &Event<'_>| {
-            let Some(outcome) = progress.note(id, event) else {
-                return;
-            };
-            let line = match style {
-                Style::Json => Line::Out(as_json(outcome).to_string()),
-                Style::Bars | Style::Lines => progress.as_line(outcome),
+            let line = match (progress.note(id, event), event) {
+                (Some(outcome), _) => progress.show(style, outcome),
+                (None, Event::Started { url }) if style == Style::Brief => {
+                    Line::Out(format!("GET: {}", escape(url.as_bytes())))
+                }
+                (None, _) => return,
             };
             // Unbounded, so it never waits; closed only after the run.
             let _ = lines.try_put(line);

@@ -26,6 +26,52 @@ fn get_saves_whole_files_and_says_so() {
     );
 }
 
+/// The tutorial's downloader, in its words.
+#[test]
+fn get_brief_counts_and_saves_nothing() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let urls = ["file-5", "file-1000", "file-100000"].map(|name| origin.url(name));
+    let options = ["get", "--no-save", "--brief"].into_iter();
+    let run = greenloop(options.chain(urls.iter().map(String::as_str)))
+        .folder(folder.path())
+        .run();
+    let mut lines: Vec<_> = run.succeeds().lines().collect();
+    lines.sort_unstable();
+    let mut expected = Vec::new();
+    for (url, count) in urls.iter().zip([5, 1000, 100_000]) {
+        expected.push(format!("GET: {url}"));
+        expected.push(format!("{count} bytes received from {url}."));
+    }
+    expected.sort();
+    assert_eq!(lines, expected);
+    assert!(folder.names().is_empty());
+
+    let run = greenloop(["get", "--no-save", &urls[0]])
+        .folder(folder.path())
+        .run();
+    let shown = format!("{}  5 B in ", urls[0]);
+    assert!(run.succeeds().starts_with(&shown), "{run:?}");
+    assert!(run.stdout.contains("received 1 of 1 files, 5 B"), "{run:?}");
+    assert!(folder.names().is_empty());
+}
+
+#[test]
+fn get_brief_failures_are_errors_as_ever() {
+    let origin = Origin::start();
+    let url = origin.url("none");
+    let run = greenloop(["get", "--no-save", "--brief", "--retries", "0", &url]).run();
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (1, format!("GET: {url}\n").as_str())
+    );
+    assert!(
+        run.stderr.starts_with(&format!("error: {url}: ")),
+        "{run:?}"
+    );
+    let run = greenloop(["get", "--no-save", "--out", "x", &url]).run();
+    assert_eq!(run.code, 2, "{run:?}");
+}
+
 #[test]
 fn get_reads_lists_and_names_bad_lines() {
     let (origin, folder) = (Origin::start(), Folder::new());

@@ -30,6 +30,10 @@ pub(crate) struct GetArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) out: Option<String>,
 
+    /// Throw away what arrives, only count it
+    #[arg(long, conflicts_with_all = ["out", "existing"])]
+    pub(crate) no_save: bool,
+
     /// Downloads at once
     #[arg(
         short,
@@ -68,6 +72,10 @@ pub(crate) struct GetArgs {
     /// cut
     #[arg(long)]
     pub(crate) no_sync: bool,
+
+    /// Print `GET: URL` and `N bytes received from URL.`, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) brief: bool,
 
     /// Print one JSON object per URL and one for all, instead of text
     #[arg(long)]

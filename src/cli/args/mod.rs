@@ -87,6 +87,7 @@ pub(crate) enum Clients {
     #[command(after_help = "Examples:
   greenloop get https://example.com/a.iso https://example.com/b.iso -d downloads
   generate-urls | greenloop get -i - -j 64 --json
+  greenloop get --no-save --brief https://example.com/ https://example.org/
 
 Exit code: 0 all arrived, 1 some did not, 2 wrong usage, 130 interrupted (run the same
 command again to go on where it stopped).")]
