@@ -46,6 +46,17 @@ rows! {
     gevent_spawn [] => prints(&greenlets((0..3).flat_map(|f| (0..5).map(move |i| (f, i)))));
     gevent_switch [] => prints(&greenlets((0..5).flat_map(|i| (0..3).map(move |f| (f, i)))));
     greenlet_switch [] => prints(&"---A--\n---B--\n".repeat(5));
+    hello_client [] => needs("hello_server", |client, _| {
+        let run = client.run();
+        let answers = ["hello!", "Hello, Michael!", "Hello, Tracy!", "Hello, 我爱Python!", ""];
+        assert_eq!(run.succeeds(), answers.join("\n"));
+    });
+    hello_server ["127.0.0.1:0"] => serves(|mut server, address| {
+        assert_eq!(answer(address, "你是who?"), "hello!Hello, 你是who?!");
+        assert!(server.line().starts_with("Accept new connection from 127.0.0.1:"));
+        let printed = stop(server);
+        assert!(printed.ends_with(" closed.\n"), "{printed}");
+    });
     pool [] => ends(|run| {
         // A busy machine may be late for others than every fourth.
         let lines: Vec<_> = run.succeeds().lines().collect();
@@ -107,6 +118,16 @@ fn serves(talk: impl Fn(Running, SocketAddr)) -> impl Fn(Greenloop) {
         let mut server = program.start();
         let address = server.address_in_line();
         talk(server, address);
+    }
+}
+
+/// It is run with the address of another example, which is started first.
+fn needs(other: &str, talk: impl Fn(Greenloop, &mut Running)) -> impl Fn(Greenloop) {
+    move |program| {
+        let mut server = example_program(other, ["127.0.0.1:0"]).start();
+        let address = server.address_in_line();
+        talk(program.arg(address.to_string()), &mut server);
+        stop(server);
     }
 }
 

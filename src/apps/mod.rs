@@ -7,5 +7,6 @@
 pub mod demo_gevent;
 pub mod demo_switch;
 pub mod echo;
+pub mod hello;
 #[cfg(feature = "cli")]
 pub mod load;

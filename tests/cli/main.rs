@@ -13,6 +13,7 @@ mod support;
 
 mod demo;
 mod get;
+mod hello;
 mod load;
 mod serve;
 mod tools;

@@ -19,6 +19,7 @@ mod fair;
 mod fetch;
 mod gevent;
 mod groups;
+mod hello;
 mod locks;
 mod net;
 #[cfg(feature = "fetch")]

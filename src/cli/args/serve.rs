@@ -1,6 +1,7 @@
 //! `greenloop serve`: which servers there are, and what they have in common.
 
 use crate::cli::serve::echo::EchoArgs;
+use crate::cli::serve::hello::HelloArgs;
 use crate::cli::units::{self, Limit};
 use crate::net::Endpoint;
 use clap::{Args, Subcommand};
@@ -17,6 +18,15 @@ pub(crate) enum ServeCommand {
 SIGINT or SIGTERM drains: no new connections, idle ones are closed, the rest may finish
 within --drain. A second signal ends at once. Exit code 0 after a drain.")]
     Echo(EchoArgs),
+
+    /// Greet who sends a name, until they send exit or end
+    #[command(after_help = "Examples:
+  greenloop serve hello --delay 1s
+  greenloop serve hello --welcome '' --reply '{} 是的呢' --bye bye
+
+What arrives at once is a name, without a line end. A client that sends line ends is read by
+lines from then on, so that several names may come at once. A name has at most 8191 bytes.")]
+    Hello(HelloArgs),
 }
 
 /// What every server takes.

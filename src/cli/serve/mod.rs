@@ -6,6 +6,7 @@
 //! that makes its handler; `echo.rs` is the model.
 
 pub(super) mod echo;
+pub(super) mod hello;
 
 use super::args::{ServeCommand, ServerArgs};
 use super::printer::{Lines, Printer};
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
     match command {
         ServeCommand::Echo(args) => echo::run(args),
+        ServeCommand::Hello(args) => hello::run(args),
     }
 }
 
