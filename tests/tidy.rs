@@ -41,7 +41,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("may::", ENGINE_FILES),
     ("may_minihttp", &["src/http/minihttp.rs"]),
     ("corosensei", &["src/switch/"]),
-    ("nix::", &["src/net/"]),
+<<<<<<< HEAD
+    ("nix::", &["src/net/", "src/apps/models/"]),
+=======
+>>>>>>> 7305b08 (apps: seven models of concurrency, the same echo)
     ("reqwest", &["src/fetch/"]),
     ("rustls", &["src/net/", "src/fetch/"]),
     ("clap", &["src/cli/"]),

@@ -10,3 +10,4 @@ pub mod echo;
 pub mod hello;
 #[cfg(feature = "cli")]
 pub mod load;
+pub mod models;

@@ -131,7 +131,7 @@ fn permit(shared: &Shared) -> Result<Permit> {
 
 /// What an accept error says about the next accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// It concerned one connection, which is gone.
     GoOn,
     /// The process or the system is out of something: wait.
@@ -141,7 +141,7 @@ enum Verdict {
 }
 
 /// Sorts an accept error by what it means (accept(2), "Error handling" and "Errors").
-fn sort(error: &io::Error) -> Verdict {
+pub(crate) fn sort(error: &io::Error) -> Verdict {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         // The peer left while it was in the queue, or a signal came.
         Some(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN | Errno::PROTO) => Verdict::GoOn,
@@ -200,7 +200,7 @@ fn recover(
 
 /// How long to leave the clients to the kernel: gevent's 10 ms, doubling to 1 s.
 #[derive(Debug, Default)]
-struct Pause {
+pub(crate) struct Pause {
     last: Duration,
     tolerated: u32,
 }
@@ -212,16 +212,16 @@ impl Pause {
     /// leave early has them. More look like an error that does not know its name.
     const TOLERATED_MAX: u32 = 64;
 
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         self.last = (self.last * 2).clamp(Self::MIN, Self::MAX);
         self.last
     }
 
-    fn tolerate(&mut self) -> Option<Duration> {
+    pub(crate) fn tolerate(&mut self) -> Option<Duration> {
         self.tolerated += 1;
         (self.tolerated > Self::TOLERATED_MAX).then(|| self.next())
     }

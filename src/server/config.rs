@@ -208,7 +208,7 @@ impl ServerConfig {
 }
 
 /// 10,000, but never so many that the process has no descriptors for anything else.
-fn max_connections_default() -> usize {
+pub(crate) fn max_connections_default() -> usize {
     let nofile = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let nofile = nofile
         .and_then(|n| usize::try_from(n).ok())

@@ -25,7 +25,9 @@ mod handler;
 mod observe;
 mod stream;
 
+pub(crate) use accept::{Pause, Verdict, sort};
 pub use config::ServerConfig;
+pub(crate) use config::max_connections_default;
 pub use handler::{Conn, Handler};
 pub use observe::{ConnEnd, ConnInfo, NoObserver, Observer, Outcome, Report};
 pub use stream::{ServerHandle, StreamServer};

@@ -21,6 +21,7 @@ mod gevent;
 mod groups;
 mod hello;
 mod locks;
+mod models;
 mod net;
 #[cfg(feature = "fetch")]
 mod origin;
