@@ -57,6 +57,9 @@ rows! {
         let printed = stop(server);
         assert!(printed.ends_with(" closed.\n"), "{printed}");
     });
+    models [] => prints(&["thread", "select", "epoll"].map(|model| {
+        format!("{model}: 我爱Python, 1 client served\n")
+    }).concat());
     pool [] => ends(|run| {
         // A busy machine may be late for others than every fourth.
         let lines: Vec<_> = run.succeeds().lines().collect();

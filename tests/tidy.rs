@@ -41,10 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("may::", ENGINE_FILES),
     ("may_minihttp", &["src/http/minihttp.rs"]),
     ("corosensei", &["src/switch/"]),
-<<<<<<< HEAD
     ("nix::", &["src/net/", "src/apps/models/"]),
-=======
->>>>>>> 7305b08 (apps: seven models of concurrency, the same echo)
     ("reqwest", &["src/fetch/"]),
     ("rustls", &["src/net/", "src/fetch/"]),
     ("clap", &["src/cli/"]),
