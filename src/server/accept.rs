@@ -107,7 +107,7 @@ fn next(
 ) -> Option<io::Result<(StreamSocket, Addr, Permit)>> {
     // One of several listeners must not hold a permit while it has no use for it: the
     // others may.
-    if shared.addrs.len() > 1
+    if shared.core.addrs.len() > 1
         && let Err(error) = listener.wait_ready()
     {
         return Some(Err(error));
@@ -276,7 +276,7 @@ fn hand_over(
     pause: &mut Pause,
 ) -> Result<()> {
     shared.counters.accepted.add(1);
-    let seat = shared.conns.admit();
+    let seat = shared.core.conns.admit();
     let info = ConnInfo::new(seat.id, peer);
     let name = format!("conn {} {}", info.id, info.peer);
     // A failed spawn drops its closure: the parcel must not be in it.
@@ -330,7 +330,7 @@ fn serve(shared: &Shared, parcel: Parcel) {
         stream,
         info.clone(),
         &shared.config,
-        shared.draining.clone(),
+        shared.core.draining.clone(),
     );
     let outcome = if seat.occupy(crate::current()) {
         shared.config.observer.accepted(&info);
