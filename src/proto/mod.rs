@@ -3,4 +3,6 @@
 
 #[cfg(feature = "http")]
 pub mod http;
+pub mod line;
+pub mod rate;
 pub mod tftp;
