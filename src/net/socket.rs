@@ -84,10 +84,16 @@ impl StreamSocket {
     }
 
     pub(super) fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
+        let other = self.second()?;
+        Ok((ReadHalf(self), WriteHalf(other)))
+    }
+
+    /// A second descriptor of the same socket, for another greenlet, with these timeouts.
+    pub(crate) fn second(&self) -> io::Result<Self> {
         let mut other = Self::new(self.get_ref().try_clone()?)?;
         other.read_timeout = self.read_timeout;
         other.write_timeout = self.write_timeout;
-        Ok((ReadHalf(self), WriteHalf(other)))
+        Ok(other)
     }
 
     /// Reads into `buf`; `None` if `stop` is set and nothing can be read.

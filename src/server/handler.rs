@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
@@ -13,6 +13,7 @@ use crate::net::{Addr, Stream, StreamSocket};
 use crate::runtime::deadline::Deadline;
 use crate::server::config::ServerConfig;
 use crate::server::observe::{ConnEnd, ConnInfo, Outcome};
+use crate::server::writer::ConnWriter;
 
 /// Serves connections, each in a greenlet of its own.
 ///
@@ -116,6 +117,8 @@ pub struct Conn {
     draining: Arc<AtomicBool>,
     bytes_read: u64,
     bytes_written: u64,
+    /// What writers of other greenlets wrote.
+    written_by_others: Option<Arc<AtomicU64>>,
     since: Instant,
 }
 
@@ -135,6 +138,7 @@ impl Conn {
             draining,
             bytes_read: 0,
             bytes_written: 0,
+            written_by_others: None,
             since,
         }
     }
@@ -251,6 +255,66 @@ impl Conn {
         Ok(self.count_read(count.unwrap_or(0)))
     }
 
+    /// A writer for a second greenlet, which writes while this one reads.
+    ///
+    /// Start that greenlet in a [`scope`](crate::sync::scope()): then it ends with the handler,
+    /// also if that one is killed. A drain tells the handler's greenlet alone, which tells
+    /// the other one by closing the queue between them. Several writers at once, or one
+    /// beside a handler that writes, mix their bytes.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Errors
+    /// The process has no descriptor left: a writer takes one.
+    ///
+    /// # Examples
+    ///
+    /// Answers through a queue, so that reading does not wait for the writing:
+    ///
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::{Conn, StreamServer};
+    /// use greenloop::sync::{Queue, scope};
+    /// use std::io::{Read, Write};
+    /// use std::net::Shutdown;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.start(|conn: &mut Conn| {
+    ///     let answers = Queue::bounded(64);
+    ///     let mut writer = conn.writer()?;
+    ///     scope(|s| {
+    ///         s.spawn(|| {
+    ///             let written = answers.iter().try_for_each(|a: Vec<u8>| writer.write_all(&a));
+    ///             answers.close_now(); // if that failed, the reader's next put does
+    ///             written
+    ///         });
+    ///         let mut buf = vec![0; 1024];
+    ///         let mut read = || loop {
+    ///             match conn.read_next(&mut buf)? {
+    ///                 0 => return Ok(()),
+    ///                 n => answers.put(buf[..n].to_vec())?,
+    ///             }
+    ///         };
+    ///         let ended = read();
+    ///         answers.close(); // whatever the reason: the writer writes what is left
+    ///         ended
+    ///     })?
+    /// })?;
+    /// let mut client = TcpStream::connect(server.addr())?;
+    /// client.write_all(b"hello")?;
+    /// greenloop::net::Stream::shutdown(&mut client, Shutdown::Write)?;
+    /// let mut text = String::new();
+    /// client.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// assert_eq!(server.stop_now()?.bytes_written, 5);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    pub fn writer(&mut self) -> io::Result<ConnWriter> {
+        let stream = self.stream.second()?;
+        let written = self.written_by_others.get_or_insert_default();
+        Ok(ConnWriter::new(stream, written.clone()))
+    }
+
     /// Closes it as `outcome` demands, and says how it ended.
     pub(super) fn close(mut self, outcome: Outcome) -> ConnEnd {
         if matches!(outcome, Outcome::Finished) {
@@ -260,10 +324,12 @@ impl Conn {
             // (see `runtime::io`); the peer is to know now.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
+        let others = self.written_by_others.as_deref();
+        let by_others = others.map_or(0, |count| count.load(Ordering::Relaxed));
         ConnEnd {
             outcome,
             bytes_read: self.bytes_read,
-            bytes_written: self.bytes_written,
+            bytes_written: self.bytes_written + by_others,
             duration: self.since.elapsed(),
         }
     }

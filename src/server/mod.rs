@@ -25,6 +25,7 @@ mod handle;
 mod handler;
 mod observe;
 mod stream;
+mod writer;
 
 pub(crate) use accept::{Pause, Verdict, sort};
 pub use config::ServerConfig;
@@ -33,3 +34,4 @@ pub use handle::ServerHandle;
 pub use handler::{Conn, Handler};
 pub use observe::{ConnEnd, ConnInfo, NoObserver, Observer, Outcome, Report};
 pub use stream::StreamServer;
+pub use writer::ConnWriter;

@@ -272,7 +272,7 @@ impl StreamServer {
     /// # let address = server.addr();
     /// # greenloop::spawn(move || {
     /// #     // Whoever is answered knows that the server watches its signals.
-    /// #     while greenloop::net::TcpStream::connect(address)
+    /// #     while greenloop::net::TcpStream::connect(&address)
     /// #         .and_then(|mut s| Ok(std::io::Read::read(&mut s, &mut [0])?)).is_err() {}
     /// #     signal_hook::low_level::raise(greenloop::signal::SIGTERM)
     /// # });

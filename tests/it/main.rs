@@ -14,6 +14,7 @@ mod peers;
 mod support;
 
 mod datagrams;
+mod duplex;
 mod fair;
 #[cfg(feature = "fetch")]
 mod fetch;
