@@ -7,15 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, RenameFlags, accessat, linkat, openat, renameat,
-    renameat_with, statat, unlinkat,
-};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, accessat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::failure::Failure;
-use super::name::{PART, PART_FACTS};
 use super::resume::{FACTS_BYTES_MAX, Facts};
+use crate::fs::name::{PART, PART_FACTS};
+use crate::fs::rename_in;
 use crate::util::lock;
 
 /// An open folder. Everything happens relative to its descriptor, so that nobody can move
@@ -170,17 +168,6 @@ impl Folder {
 
     /// Renames within the folder; without `replace` it fails if `to` is there.
     pub(crate) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
-        if replace {
-            return Ok(renameat(&self.fd, from, &self.fd, to)?);
-        }
-        match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
-            // File systems that know no such flag (some network ones): a link is never
-            // made over something either.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?;
-                Ok(unlinkat(&self.fd, from, AtFlags::empty())?)
-            }
-            other => Ok(other?),
-        }
+        rename_in(self.fd(), from, to, replace)
     }
 }

@@ -43,6 +43,7 @@ use self::client::ClientConfigParts;
 use self::retry::RetryPolicy;
 use self::run::Run;
 use crate::error::{Error, Result};
+use crate::fs::name::safe;
 
 pub use self::failure::{Failure, FailureKind};
 pub use self::plan::{Entry, LINE_BYTES_MAX, UrlList};
@@ -172,7 +173,7 @@ impl Downloader {
     /// The name to save under, instead of the server's or the URL's. Made safe as those
     /// are; with several URLs the others are numbered.
     pub fn out_name(mut self, name: &str) -> Self {
-        self.settings.out_name = Some(name::safe(name).unwrap_or_else(|| "_".to_owned()));
+        self.settings.out_name = Some(safe(name).unwrap_or_else(|| "_".to_owned()));
         self
     }
 

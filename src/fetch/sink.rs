@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use super::Existing;
 use super::failure::{Failure, FailureKind};
 use super::folder::{Folder, Standing};
-use super::name::{PART, PART_FACTS, numbered};
 use super::resume::{Facts, Pin};
+use crate::fs::name::{PART, PART_FACTS, numbered};
 use crate::runtime::blocking::blocking;
 use crate::runtime::kill::shield;
 

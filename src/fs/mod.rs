@@ -20,7 +20,9 @@
 
 mod file;
 mod flight;
+pub(crate) mod name;
 mod paths;
+mod rename;
 mod stdin;
 
 pub use file::File;
@@ -29,6 +31,7 @@ pub use paths::{
     read_link, read_to_string, remove_dir, remove_dir_all, remove_file, rename, set_permissions,
     symlink, symlink_metadata, write,
 };
+pub(crate) use rename::rename_in;
 pub use stdin::{Stdin, StdinLock, stdin};
 
 /// Begins a call that may wait: fails if the caller must not, and lets others have their
