@@ -43,6 +43,9 @@ rows! {
         }
         assert!(stop(server).contains("served 2 connections\n"));
     });
+    framing [] => prints(
+        "two sends, one read: 你是who?我爱Python\na message: 你是who?\na message: 我爱Python\n",
+    );
     gevent_spawn [] => prints(&greenlets((0..3).flat_map(|f| (0..5).map(move |i| (f, i)))));
     gevent_switch [] => prints(&greenlets((0..5).flat_map(|i| (0..3).map(move |f| (f, i)))));
     greenlet_switch [] => prints(&"---A--\n---B--\n".repeat(5));

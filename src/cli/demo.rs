@@ -1,7 +1,8 @@
-//! `greenloop demo`: the switch demos on standard output.
+//! `greenloop demo`: the demos on standard output.
 
 use super::args::{Demo, DemoArgs};
 use super::{Outcome, out};
+use crate::apps::demo_framing::framing_demo;
 use crate::apps::demo_gevent::gevent_demo;
 use crate::apps::demo_switch::{greenlet_demo, yield_demo};
 use std::io::{self, Write};
@@ -16,7 +17,17 @@ const GEVENT_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &DemoArgs) -> Outcome {
     // One worker: one greenlet at a time, in the same order on every run.
     crate::Config::new().workers(1).start()?;
+    if args.which == Demo::Framing {
+        return framing();
+    }
     run_into(args, &mut io::stdout()).map_err(out::write_failure)
+}
+
+/// Shown when it is over: a connection that fails is no failure of standard output.
+fn framing() -> Outcome {
+    let mut text = Vec::new();
+    framing_demo(&mut text)?;
+    out::line(String::from_utf8_lossy(&text).trim_end())
 }
 
 /// Runs what `args` ask for, printing into `out`; the runtime has been started.
@@ -42,5 +53,6 @@ pub(crate) fn run_into(args: &DemoArgs, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "gevent: with sleep, in turns")?;
             gevent_demo(out, rounds, Some(gevent_pause), trace)
         }
+        Demo::Framing => Ok(framing_demo(out)?),
     }
 }

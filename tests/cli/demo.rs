@@ -98,3 +98,33 @@ fn full_disk_under_standard_output_is_an_error() {
         .run();
     run.fails_with(1, &["writing to standard output", "no space left"]);
 }
+
+#[test]
+fn demo_framing_shows_sticky_packets_and_how_they_come_apart() {
+    let expected = r#"without a length: two sends, one read
+  sent: "hello" (5 bytes)
+  sent: "dear world" (10 bytes)
+  read: "hellodear world" (15 bytes)
+with a length: two sends, one read, two messages
+  sent: 00 00 00 05 "hello" (9 bytes)
+  sent: 00 00 00 0a "dear world" (14 bytes)
+  read: 23 bytes
+  message: "hello"
+  message: "dear world"
+with a length: reads of 10 bytes, two messages
+  sent: 00 00 00 05 "hello" (9 bytes)
+  sent: 00 00 00 0a "dear world" (14 bytes)
+  read: 10 bytes
+  message: "hello"
+  read: 10 bytes
+  read: 3 bytes
+  message: "dear world"
+a length over the limit of 1024 bytes
+  read: ff ff ff ff
+  refused: a frame of 4294967295 bytes, and at most 1024 may be
+"#;
+    for _ in 0..5 {
+        let run = greenloop(["demo", "framing"]).run();
+        assert_eq!(run.succeeds(), expected);
+    }
+}

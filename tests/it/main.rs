@@ -18,6 +18,7 @@ mod duplex;
 mod fair;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod frame;
 mod gevent;
 mod groups;
 mod hello;

@@ -37,4 +37,6 @@ pub(crate) enum Demo {
     Gevent,
     /// The four of them: gevent with and without --sleep
     All,
+    /// Messages on a stream: two sends that arrive as one, and a length that keeps them apart
+    Framing,
 }

@@ -57,11 +57,12 @@ pub(crate) enum Demos {
     #[command(after_help = "Example:\n  greenloop tour")]
     Tour,
 
-    /// Run the switch demos: the same output on every run
+    /// Run a demo: switches, framing; the same output on every run
     #[command(after_help = "Examples:
   greenloop demo yield --rounds 2
   greenloop demo gevent --sleep --delay 100ms
-  greenloop demo all --delay 0 --trace")]
+  greenloop demo all --delay 0 --trace
+  greenloop demo framing")]
     Demo(DemoArgs),
 }
 

@@ -6,7 +6,10 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenloop::net::{ListenOptions, ReadHalf, Stream, TcpListener, TcpStream, WriteHalf};
+use greenloop::net::{
+    ListenOptions, ReadHalf, Stream, TcpListener, TcpStream, WriteHalf, read_frame,
+    read_frame_deadline, write_frame, write_frame_deadline,
+};
 use greenloop::{Deadline, spawn};
 
 use super::{LONG, Row, later, row, soon};
@@ -209,8 +212,43 @@ pub(in super::super) fn net() -> Vec<Row> {
             },
         ),
     ];
+    rows.extend(frames());
     rows.extend(tls());
     rows
+}
+
+fn frames() -> Vec<Row> {
+    fn still_reads_frames((a, b): &mut (TcpStream, TcpStream)) {
+        write_frame(b, b"later").unwrap();
+        let got = read_frame_deadline(a, 5, soon()).unwrap();
+        assert_eq!(got.as_deref(), Some(&b"later"[..]));
+    }
+    vec![
+        row(
+            "read_frame",
+            tcp_pair,
+            |(a, _)| read_frame(a, 8),
+            still_reads_frames,
+        ),
+        row(
+            "read_frame_deadline",
+            tcp_pair,
+            |(a, _)| read_frame_deadline(a, 8, later()),
+            still_reads_frames,
+        ),
+        row(
+            "write_frame",
+            full_stream,
+            |f| write_frame(&mut f.near, b"no"),
+            still_writes,
+        ),
+        row(
+            "write_frame_deadline",
+            full_stream,
+            |f| write_frame_deadline(&mut f.near, b"no", later()),
+            still_writes,
+        ),
+    ]
 }
 
 #[cfg(not(feature = "tls"))]
