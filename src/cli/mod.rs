@@ -8,12 +8,14 @@
 mod args;
 mod completions;
 mod demo;
+mod demo_models;
 mod get;
 mod help;
 mod load;
 mod man;
 mod out;
 mod printer;
+mod process_tree;
 mod progress;
 mod serve;
 mod tour;
@@ -96,7 +98,7 @@ fn parse(args: &[OsString]) -> clap::error::Result<Cli> {
 fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Demos(Demos::Tour) => tour::run(),
-        Command::Demos(Demos::Demo(args)) => demo::run(&args),
+        Command::Demos(Demos::Demo(command)) => demo::run(&command),
         Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),

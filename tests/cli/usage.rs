@@ -8,7 +8,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&[], "needs a subcommand"),
         (&["serve"], "greenloop serve needs a subcommand"),
         (&["fly"], "fly"),
-        (&["demo"], "<WHICH>"),
+        (&["demo"], "needs a subcommand"),
         (&["demo", "yield", "--rounds", "-1"], "-1"),
         (&["demo", "yield", "--delay", "5 weeks"], "500ms"),
         (&["serve", "echo", "--listen", "localhost"], "has no port"),

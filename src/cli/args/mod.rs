@@ -6,7 +6,7 @@ mod load;
 mod serve;
 mod tools;
 
-pub(crate) use demo::{Demo, DemoArgs};
+pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{ServeCommand, ServerArgs};
@@ -57,13 +57,12 @@ pub(crate) enum Demos {
     #[command(after_help = "Example:\n  greenloop tour")]
     Tour,
 
-    /// Run a demo: switches, framing; the same output on every run
-    #[command(after_help = "Examples:
-  greenloop demo yield --rounds 2
-  greenloop demo gevent --sleep --delay 100ms
-  greenloop demo all --delay 0 --trace
-  greenloop demo framing")]
-    Demo(DemoArgs),
+    /// Run a demo
+    #[command(
+        subcommand,
+        after_help = "Example:\n  greenloop demo gevent --sleep --delay 100ms"
+    )]
+    Demo(DemoCommand),
 }
 
 #[derive(Debug, Subcommand)]

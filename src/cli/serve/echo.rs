@@ -1,5 +1,6 @@
 //! `greenloop serve echo`.
 
+use super::models::{self, Given, ModelArgs};
 use super::{ServerArgs, data_logger};
 use crate::apps::echo::Echo;
 use crate::cli::Outcome;
@@ -9,15 +10,24 @@ use clap::Args;
 #[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]
 pub(crate) struct EchoArgs {
     #[command(flatten)]
+    given: Given,
+
+    #[command(flatten)]
     server: ServerArgs,
 
     /// Print a line `recv:` with each message, escaped for terminals
     #[arg(long)]
     log_data: bool,
+
+    #[command(flatten)]
+    models: ModelArgs,
 }
 
 /// Sends everything back until a signal.
 pub(super) fn run(args: &EchoArgs) -> Outcome {
+    if let Some(outcome) = models::run(&args.models, &args.given, &args.server) {
+        return outcome;
+    }
     let log_data = args.log_data;
     super::run(&args.server, move |lines| {
         Ok(if log_data {

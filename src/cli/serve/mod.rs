@@ -7,6 +7,7 @@
 
 pub(super) mod echo;
 pub(super) mod hello;
+pub(super) mod models;
 
 use super::args::{ServeCommand, ServerArgs};
 use super::printer::{Lines, Printer};
