@@ -7,6 +7,7 @@
 
 mod args;
 mod completions;
+mod connect;
 mod demo;
 mod demo_models;
 mod get;
@@ -18,6 +19,7 @@ mod printer;
 mod process_tree;
 mod progress;
 mod serve;
+mod terminal;
 mod tour;
 mod units;
 
@@ -100,6 +102,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Demos(Demos::Tour) => tour::run(),
         Command::Demos(Demos::Demo(command)) => demo::run(&command),
         Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
+        Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),
         Command::Tools(Tools::Completions(args)) => completions::run(&args),

@@ -83,7 +83,7 @@ impl StreamSocket {
         self.source.read_with(Wait::Read, limit, |s| peek(s, buf))
     }
 
-    pub(super) fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
+    pub(crate) fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
         let other = self.second()?;
         Ok((ReadHalf(self), WriteHalf(other)))
     }

@@ -11,6 +11,7 @@ mod origin;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connect;
 mod demo;
 mod get;
 mod hello;

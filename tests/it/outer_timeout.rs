@@ -337,6 +337,14 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "Conn::read_next",
         "tried in `waiting_calls_of_a_connection`",
     ),
+    (
+        "Conversation::hold",
+        "made of waits for greenlets, which have rows",
+    ),
+    (
+        "Peer::connect",
+        "made of connects and lookups, which have rows",
+    ),
     #[cfg(feature = "fetch")]
     (
         "Downloader::run",

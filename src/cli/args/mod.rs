@@ -1,11 +1,13 @@
 //! The command line: what can be asked, with defaults and units.
 
+mod connect;
 mod demo;
 mod get;
 mod load;
 mod serve;
 mod tools;
 
+pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use load::LoadArgs;
@@ -77,6 +79,20 @@ pub(crate) enum Servers {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Clients {
+    /// Talk to a peer: what is typed or piped in is sent, what comes back is printed
+    #[command(after_help = "Examples:
+  greenloop connect 127.0.0.1:9999
+  greenloop connect localhost:7788 < question.bin > answer.bin
+  echo client1 | greenloop connect udp://127.0.0.1:9000 --wait 500ms
+
+The end of the input ends our direction of a stream; what the peer still says is printed. When
+the peer ends, what is still in the input is sent, unless that is a terminal. A line of the
+input is a datagram, with its line end; what is typed without one is sent as it is.
+
+Bytes are printed as they are into a pipe or a file; on a terminal, what could control it is
+escaped. Exit code: 0 the conversation has ended, 1 it failed, 130 Ctrl-C.")]
+    Connect(ConnectArgs),
+
     /// Load an echo server and measure it: rate, latency percentiles, errors
     #[command(after_help = "Examples:
   greenloop load 127.0.0.1:7788

@@ -1,0 +1,27 @@
+//! The arguments of `greenloop connect`.
+
+use crate::cli::units::{self, Limit};
+use crate::net::Endpoint;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The peer: HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unixgram:PATH; a
+    /// path @NAME is in the abstract namespace
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: Endpoint,
+
+    /// Give up when no connection stands after so long; 0 never does
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::limit)]
+    pub(crate) connect_timeout: Limit,
+
+    /// Give up when nothing came or went for so long; 0 never does
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::limit)]
+    pub(crate) idle_timeout: Limit,
+
+    /// How long to wait for more when one side has ended: for input where the peer has, for
+    /// answers where the input for datagrams has
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration)]
+    pub(crate) wait: Duration,
+}
