@@ -6,8 +6,10 @@
 use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix};
@@ -18,8 +20,10 @@ use crate::net::endpoint::Addr;
 use crate::net::pktinfo::{self, Arrival};
 use crate::net::unix::{SocketFile, UnixAddr};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::io::Source;
+use crate::runtime::io::{Source, at_once};
+use crate::runtime::kill;
 use crate::runtime::reason::Wait;
+use crate::runtime::sleep::sleep;
 
 /// A datagram that has come: how long, from whom, and where it came in.
 ///
@@ -72,7 +76,7 @@ impl<A> Received<A> {
 /// A socket of messages; the public types wrap one, a server has several.
 #[derive(Debug)]
 pub(crate) struct DatagramSocket {
-    source: Source<Socket>,
+    source: Source<Tracked>,
     family: Family,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
@@ -80,6 +84,25 @@ pub(crate) struct DatagramSocket {
     control: Vec<u8>,
     /// Of a bound Unix socket: removed with it.
     file: Option<SocketFile>,
+}
+
+/// A socket, and what is gone when it is closed.
+#[derive(Debug)]
+struct Tracked {
+    socket: Socket,
+    alive: Arc<()>,
+}
+
+impl AsFd for Tracked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Tracked {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +130,10 @@ impl DatagramSocket {
             control = pktinfo::control_room();
         }
         Ok(Self {
-            source: Source::new(socket)?,
+            source: Source::new(Tracked {
+                socket,
+                alive: Arc::default(),
+            })?,
             family,
             read_timeout: None,
             write_timeout: None,
@@ -132,7 +158,23 @@ impl DatagramSocket {
     }
 
     pub(crate) fn get_ref(&self) -> &Socket {
-        self.source.get_ref()
+        &self.source.get_ref().socket
+    }
+
+    /// Closes it and waits until the address is free, also in a killed greenlet.
+    ///
+    /// The drop does so too, but perhaps a moment later: the descriptor may have to wait
+    /// for a worker to look away, and a restarted server wants its port now.
+    pub(crate) fn close(self) {
+        let alive = Arc::downgrade(&self.source.get_ref().alive);
+        drop(self);
+        kill::shield(|| {
+            for _ in 0..CLOSING_LOOKS_MAX {
+                if alive.strong_count() == 0 || sleep(CLOSING_LOOK).is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// The socket for code that knows nothing of greenlets, in blocking mode. Its file stays.
@@ -176,14 +218,29 @@ impl DatagramSocket {
             control,
             ..
         } = self;
-        source.read_with(Wait::Read, limit, |socket| {
-            receive(socket, *family, buf, control)
+        source.read_with(Wait::Read, limit, |tracked| {
+            receive(&tracked.socket, *family, buf, control)
         })
     }
 
     /// Takes a datagram that is there.
     pub(crate) fn try_recv_msg(&mut self, buf: &mut [u8]) -> io::Result<Received<Addr>> {
-        receive(self.source.get_ref(), self.family, buf, &mut self.control)
+        receive(
+            &self.source.get_ref().socket,
+            self.family,
+            buf,
+            &mut self.control,
+        )
+    }
+
+    /// Waits until a datagram can be taken, without taking it.
+    #[track_caller]
+    pub(crate) fn wait_readable(&mut self, limit: Deadline) -> io::Result<()> {
+        self.source.read_with(Wait::Read, limit, |socket| {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            rustix::net::recv(socket, &mut [0_u8; 1], flags)?;
+            Ok(())
+        })
     }
 
     /// Sends a datagram, to the connected peer or to another.
@@ -195,7 +252,7 @@ impl DatagramSocket {
         limit: Deadline,
     ) -> io::Result<usize> {
         let (is_v6, is_unix) = (self.family == Family::V6, self.family == Family::Unix);
-        let mut call = |socket: &Socket| transmit(socket, is_v6, buf, destination);
+        let mut call = |tracked: &Tracked| transmit(&tracked.socket, is_v6, buf, destination);
         if !is_unix || matches!(destination, Destination::Connected) {
             return self.source.write_with(Wait::Write, limit, call);
         }
@@ -218,25 +275,65 @@ impl DatagramSocket {
     }
 
     /// Sends a datagram, unless it would have to wait.
-    pub(crate) fn try_send(&self, buf: &[u8], destination: &Destination) -> io::Result<usize> {
+    pub(super) fn try_send(&self, buf: &[u8], destination: &Destination) -> io::Result<usize> {
         transmit(self.get_ref(), self.family == Family::V6, buf, destination)
     }
 
     /// Where `addr` is for this socket.
-    pub(crate) fn destination(&self, addr: &Addr) -> io::Result<Destination> {
-        match (addr, self.family) {
-            (Addr::Ip(addr), Family::V4 | Family::V6) => Ok(self.ip_destination(*addr)),
-            (Addr::Unix(_), Family::Unix) => Ok(Destination::Peer(addr.to_sockaddr()?)),
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{addr} is no address for this socket"),
-            )),
-        }
+    pub(super) fn destination(&self, addr: &Addr) -> io::Result<Destination> {
+        destination(addr, self.family)
     }
 
     pub(super) fn ip_destination(&self, addr: SocketAddr) -> Destination {
-        Destination::Peer(pktinfo::for_system(addr, self.family == Family::V6).into())
+        ip_destination(addr, self.family)
     }
+
+    /// A descriptor of the socket that many may send by.
+    pub(crate) fn sender(&self) -> io::Result<DatagramSender> {
+        Ok(DatagramSender {
+            socket: self.get_ref().try_clone()?,
+            family: self.family,
+        })
+    }
+}
+
+/// Sends without waiting, and so from many greenlets at once.
+#[derive(Debug)]
+pub(crate) struct DatagramSender {
+    socket: Socket,
+    family: Family,
+}
+
+impl DatagramSender {
+    /// Sends a datagram, unless it would have to wait (`WouldBlock`).
+    pub(crate) fn try_send(&self, buf: &[u8], destination: &Destination) -> io::Result<usize> {
+        at_once(|| transmit(&self.socket, self.family == Family::V6, buf, destination))
+    }
+
+    /// Where `addr` is for this socket.
+    pub(crate) fn destination(&self, addr: &Addr) -> io::Result<Destination> {
+        destination(addr, self.family)
+    }
+
+    /// One more descriptor, that waits.
+    pub(crate) fn waiting(&self) -> io::Result<DatagramSocket> {
+        DatagramSocket::new(self.socket.try_clone()?)
+    }
+}
+
+fn destination(addr: &Addr, family: Family) -> io::Result<Destination> {
+    match (addr, family) {
+        (Addr::Ip(addr), Family::V4 | Family::V6) => Ok(ip_destination(*addr, family)),
+        (Addr::Unix(_), Family::Unix) => Ok(Destination::Peer(addr.to_sockaddr()?)),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{addr} is no address for this socket"),
+        )),
+    }
+}
+
+fn ip_destination(addr: SocketAddr, family: Family) -> Destination {
+    Destination::Peer(pktinfo::for_system(addr, family == Family::V6).into())
 }
 
 /// Where a datagram goes, and where it claims to come from.
@@ -312,3 +409,7 @@ const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 /// How soon to look whether a Unix peer has room again, at first and at last.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
+
+/// It takes a turn of each worker; a second says that one does not give it.
+const CLOSING_LOOK: Duration = Duration::from_micros(100);
+const CLOSING_LOOKS_MAX: usize = 10_000;

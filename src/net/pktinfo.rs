@@ -107,6 +107,15 @@ fn socket_addr(addr: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| addr.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
 }
 
+/// The addresses of this machine's interfaces, as they are now.
+pub(crate) fn machine_ips() -> io::Result<Vec<IpAddr>> {
+    let all = nix::ifaddrs::getifaddrs()?;
+    let ip = |addr: &SockaddrStorage| socket_addr(addr).map(|addr| addr.ip());
+    Ok(all
+        .filter_map(|found| ip(found.address.as_ref()?))
+        .collect())
+}
+
 /// Sends one datagram to `to` with the source address `from`.
 pub(super) fn send(
     socket: &Socket,

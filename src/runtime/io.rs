@@ -292,6 +292,17 @@ impl<T: Descriptor> Source<T> {
     }
 }
 
+/// Runs a call that never blocks, as a kill and the others' turns ask of one that might.
+pub(crate) fn at_once<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    let task = current();
+    if let Some(error) = task.interruption(clock::NEVER) {
+        return Err(error.into());
+    }
+    let answer = call();
+    relay::tick(&task);
+    answer
+}
+
 const FOREVER: Timespec = Timespec {
     tv_sec: i64::MAX,
     tv_nsec: 0,

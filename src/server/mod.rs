@@ -20,6 +20,7 @@
 mod accept;
 mod config;
 mod conns;
+mod datagram;
 mod drain;
 mod handle;
 mod handler;
@@ -30,6 +31,9 @@ mod writer;
 pub(crate) use accept::{Pause, Verdict, sort};
 pub use config::ServerConfig;
 pub(crate) use config::max_connections_default;
+pub use datagram::{
+    Datagram, DatagramConfig, DatagramHandler, DatagramReport, DatagramServer, DropReason, Outlet,
+};
 pub use handle::ServerHandle;
 pub use handler::{Conn, Handler};
 pub use observe::{ConnEnd, ConnInfo, NoObserver, Observer, Outcome, Report};

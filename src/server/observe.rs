@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::net::Addr;
+use crate::server::datagram::{Datagram, DropReason};
 
 /// Is told what happens in a server. Every method does nothing by default.
 ///
@@ -66,6 +67,23 @@ pub trait Observer: Send + Sync {
     fn draining(&self, open: usize) {
         let _ = open;
     }
+
+    /// A datagram was handled, and how that ended. Its greenlet, which may be the one that
+    /// receives the next, runs on after this.
+    fn handled(&self, datagram: &Datagram, outcome: &Outcome) {
+        let _ = (datagram, outcome);
+    }
+
+    /// A datagram was not handled, for this reason.
+    fn dropped(&self, peer: &Addr, reason: DropReason) {
+        let _ = (peer, reason);
+    }
+
+    /// A datagram could not be received, or no greenlet started for it. `pause` is how long
+    /// the server now leaves those that come to the kernel.
+    fn receive_error(&self, error: &Error, pause: Option<Duration>) {
+        let _ = (error, pause);
+    }
 }
 
 /// The observer that does nothing.
@@ -93,6 +111,18 @@ impl<T: Observer + ?Sized> Observer for std::sync::Arc<T> {
 
     fn draining(&self, open: usize) {
         (**self).draining(open);
+    }
+
+    fn handled(&self, datagram: &Datagram, outcome: &Outcome) {
+        (**self).handled(datagram, outcome);
+    }
+
+    fn dropped(&self, peer: &Addr, reason: DropReason) {
+        (**self).dropped(peer, reason);
+    }
+
+    fn receive_error(&self, error: &Error, pause: Option<Duration>) {
+        (**self).receive_error(error, pause);
     }
 }
 
@@ -192,24 +222,27 @@ impl Report {
     }
 }
 
+/// The counts behind a report.
 macro_rules! counters {
-    ($($name:ident),+ $(,)?) => {
-        /// The counts behind a [`Report`].
+    ($counters:ident, $report:ident: $($name:ident),+ $(,)?) => {
+        /// The counts behind the report.
         #[derive(Debug, Default)]
-        pub(super) struct Counters {
-            $(pub(super) $name: Counter,)+
+        pub(in crate::server) struct $counters {
+            $(pub(in crate::server) $name: $crate::server::observe::Counter,)+
         }
 
-        impl Counters {
+        impl $counters {
             /// The counts at this moment.
-            pub(super) fn report(&self) -> Report {
-                Report { $($name: self.$name.get(),)+ ..Report::default() }
+            pub(in crate::server) fn report(&self) -> $report {
+                $report { $($name: self.$name.get(),)+ ..$report::default() }
             }
         }
     };
 }
+pub(super) use counters;
 
 counters!(
+    Counters, Report:
     accepted,
     finished,
     failed,
@@ -227,14 +260,14 @@ counters!(
 
 /// One count. Counts are not ordered against each other.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(in crate::server) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(super) fn add(&self, count: u64) {
+    pub(in crate::server) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(in crate::server) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -13,6 +13,7 @@
 mod peers;
 mod support;
 
+mod datagram_server;
 mod datagrams;
 mod duplex;
 mod fair;

@@ -351,6 +351,18 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "stops and reports: `fetch::run::a_{killed_caller,caller_that_times_out}_…`",
     ),
     ("Load::run", "made of connects and joins, which have rows"),
+    ("Datagram::reply", "tried in `waiting_calls_of_a_datagram`"),
+    (
+        "Datagram::send_to",
+        "tried in `waiting_calls_of_a_datagram`",
+    ),
+    ("Outlet::send_to", "tried in `waiting_calls_of_a_datagram`"),
+    ("DatagramConfig::bind", "waits only where `resolve` does"),
+    (
+        "DatagramConfig::bind_all",
+        "waits only where `resolve` does",
+    ),
+    ("DatagramServer::bind", "waits only where `resolve` does"),
     ("ListenOptions::bind", "waits only where `resolve` does"),
     ("ServerConfig::bind", "waits only where `resolve` does"),
     ("ServerConfig::bind_all", "waits only where `resolve` does"),

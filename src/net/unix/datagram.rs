@@ -63,7 +63,7 @@ impl UnixDatagram {
     /// gevent: `socket.bind(path)`, which leaves its file behind and fails where one is.
     pub fn bind(address: impl ToString) -> Result<Self> {
         let addr = parse(&address.to_string())?;
-        bind_socket(&addr).map(Self)
+        bind_datagram(&addr).map(Self)
     }
 
     /// A socket without a name, which can be answered only if it is connected.
@@ -638,7 +638,7 @@ fn parse(text: &str) -> Result<UnixAddr> {
     }
 }
 
-pub(crate) fn bind_socket(addr: &UnixAddr) -> Result<DatagramSocket> {
+pub(crate) fn bind_datagram(addr: &UnixAddr) -> Result<DatagramSocket> {
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         let file = file::bind(&socket, addr, None)?;

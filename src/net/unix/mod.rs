@@ -8,6 +8,7 @@ mod stream;
 
 pub use addr::UnixAddr;
 pub use datagram::UnixDatagram;
+pub(crate) use datagram::bind_datagram;
 pub(super) use file::{SocketFile, bind};
 pub use listener::UnixListener;
 pub use stream::UnixStream;

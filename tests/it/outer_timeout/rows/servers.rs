@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use greenloop::net::{Addr, Stream, TcpListener, TcpStream};
-use greenloop::server::{Conn, ServerHandle, StreamServer};
+use greenloop::net::{Addr, Stream, TcpListener, TcpStream, UdpSocket};
+use greenloop::server::{Conn, Datagram, DatagramServer, ServerHandle, StreamServer};
 use greenloop::sync::Event;
 use greenloop::testkit::{
     AcceptScript, MemoryStream, ScriptedListener, Sequencer, Turn, errno, stream_pair,
@@ -68,6 +68,22 @@ fn nothing(_: &mut Conn) -> Result<(), Error> {
     Ok(())
 }
 
+type BoundDatagrams = (Option<DatagramServer>, Addr);
+
+fn bound_datagrams() -> BoundDatagrams {
+    let server = DatagramServer::bind("127.0.0.1:0").unwrap();
+    let addr = server.addr();
+    (Some(server), addr)
+}
+
+fn is_closed((_, addr): &mut BoundDatagrams) {
+    UdpSocket::bind(&*addr).unwrap();
+}
+
+fn no_datagram(_: &mut Datagram) -> Result<(), Error> {
+    Ok(())
+}
+
 type Pair = (MemoryStream, MemoryStream);
 
 fn sequence() -> (Sequencer, Turn) {
@@ -117,6 +133,18 @@ pub(in super::super) fn servers() -> Vec<Row> {
             bound,
             |(s, _)| s.take().unwrap().serve_until_signal(nothing),
             is_stopped,
+        ),
+        row(
+            "DatagramServer::serve",
+            bound_datagrams,
+            |(s, _)| s.take().unwrap().serve(no_datagram),
+            is_closed,
+        ),
+        row(
+            "DatagramServer::serve_until_signal",
+            bound_datagrams,
+            |(s, _)| s.take().unwrap().serve_until_signal(no_datagram),
+            is_closed,
         ),
         row(
             "Sequencer::at",
