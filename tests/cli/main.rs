@@ -16,6 +16,7 @@ mod demo;
 mod get;
 mod hello;
 mod load;
+mod models;
 mod serve;
 mod tools;
 mod tour;

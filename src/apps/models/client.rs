@@ -102,3 +102,63 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usi
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A peer, and our end of its connection, whose kernel takes little at once.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no greenlet is here to be blocked"
+    )]
+    pub(in super::super) fn narrow_pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (peer, ours)
+    }
+
+    #[test]
+    fn client_is_not_read_while_something_is_unsent() {
+        let (mut peer, ours) = narrow_pair();
+        let sent: Vec<u8> = (0..100_000_u32).map(|i| (i ^ (i >> 8)) as u8).collect();
+        let mut client = Client::new(ours).unwrap();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        assert_eq!(client.turn(&mut buffer).unwrap(), Turn::Blocked);
+        peer.write_all(&sent).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        // Until the peer's buffers are full, which it does not empty.
+        while client.turn(&mut buffer).unwrap() == Turn::Moved {}
+        assert!(client.has_unsent() && client.unsent.len() <= BUFFER_BYTES);
+        let mut received = vec![0; sent.len()];
+        let (mut filled, mut is_over) = (0, false);
+        peer.set_nonblocking(true).unwrap();
+        while !is_over || filled < sent.len() {
+            filled += read_some(&peer, &mut received[filled..])
+                .unwrap()
+                .unwrap_or(0);
+            is_over |= client.turn(&mut buffer).unwrap() == Turn::Ended;
+        }
+        assert!(received == sent && !client.has_unsent());
+    }
+
+    #[test]
+    fn reset_is_an_error_of_the_turn() {
+        let (peer, ours) = narrow_pair();
+        let mut client = Client::new(ours).unwrap();
+        socket2::SockRef::from(&peer)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+        drop(peer);
+        // A test that starts a process at this moment holds the socket for a while.
+        let ended = std::iter::repeat_with(|| client.turn(&mut [0; 16]))
+            .find(|turn| !matches!(turn, Ok(Turn::Blocked)))
+            .unwrap();
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}

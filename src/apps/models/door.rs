@@ -40,8 +40,9 @@ impl Door {
         let (was_full, open_max) = (self.is_full, self.open_max);
         self.is_full = open >= open_max;
         if self.is_full && !was_full {
-            self.trouble
-                .warn(|| format!("{open_max} clients are served, more have to wait"));
+            self.trouble.warn(|| {
+                format!("the limit of clients is reached ({open_max}): more have to wait")
+            });
         }
         self.shut_until.is_none() && !self.is_full
     }
@@ -166,3 +167,22 @@ impl Trouble {
 
 /// Shortages come in thousands.
 const SAID_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn errors_of_accept_end_the_model_or_are_waited_out() {
+        let mut trouble = Trouble::default();
+        let mut after = |errno: Errno| {
+            let pause = trouble.pause_after(errno.into());
+            pause.map(|pause| pause.map(|p| p.as_millis()))
+        };
+        assert_eq!(after(Errno::CONNABORTED).unwrap(), None);
+        assert_eq!(after(Errno::MFILE).unwrap(), Some(10));
+        assert_eq!(after(Errno::NFILE).unwrap(), Some(20));
+        assert!(after(Errno::INVAL).is_err());
+    }
+}

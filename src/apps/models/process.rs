@@ -14,7 +14,8 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -24,6 +25,7 @@ use super::client::echo;
 use super::door::Door;
 use super::stop::{Stop, timespec};
 use super::tally::{Served, Tally};
+use crate::error::IoText;
 
 pub(super) fn serve(
     listener: TcpListener,
@@ -50,6 +52,7 @@ pub(super) fn serve(
             }
         }
     }
+    children.end(&mut tally);
     Ok(tally.finish())
 }
 
@@ -84,16 +87,24 @@ impl Children {
     fn reap(&mut self, tally: &mut Tally) {
         self.0.retain_mut(|child| match child.process.try_wait() {
             Ok(None) => true,
-            Ok(Some(status)) => {
-                tally.end(status.success());
-                false
-            }
-            // Somebody else has reaped it.
-            Err(_) => {
-                tally.end(true);
+            // Somebody else has reaped it, if it cannot be asked.
+            ended => {
+                tally.end(ended.is_ok_and(|status| status.is_some_and(|s| s.success())));
                 false
             }
         });
+    }
+
+    /// Ends those that are left.
+    fn end(mut self, tally: &mut Tally) {
+        for child in &mut self.0 {
+            match end(&mut child.process) {
+                // It had ended by itself: a client sees the end before we do.
+                Some(status) if status.code().is_some() => tally.end(status.success()),
+                _ => tally.cut(),
+            }
+        }
+        self.0.clear();
     }
 }
 
@@ -109,12 +120,14 @@ impl Running {
             .args(args)
             .stdin(Stdio::from(OwnedFd::from(stream)))
             .stdout(Stdio::from(OwnedFd::from(output)))
+            // Ctrl-C is for the server, which ends its children.
+            .process_group(0)
             .spawn()?;
         let pid = Pid::from_child(&process);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(end) => Ok(Self { process, end }),
             Err(error) => {
-                end(&mut process);
+                let _ = end(&mut process);
                 Err(error.into())
             }
         }
@@ -124,14 +137,17 @@ impl Running {
 impl Drop for Children {
     /// No child outlives the server, also after an error.
     fn drop(&mut self) {
-        self.0.iter_mut().for_each(|child| end(&mut child.process));
+        for child in &mut self.0 {
+            let _ = end(&mut child.process);
+        }
     }
 }
 
-fn end(process: &mut Child) {
+/// Ends a child and reaps it.
+fn end(process: &mut Child) -> Option<ExitStatus> {
     // It may have ended just now; what is left is to reap it.
     let _ = process.kill();
-    let _ = process.wait();
+    process.wait().ok()
 }
 
 /// Whether the next start would fail as well.
@@ -146,7 +162,10 @@ fn cannot_start(command: &[OsString], error: &io::Error) -> io::Error {
     let program = command.first().map_or_else(String::new, |program| {
         format!(" {}", program.to_string_lossy())
     });
-    io::Error::new(error.kind(), format!("starting{program}: {error}"))
+    io::Error::new(
+        error.kind(),
+        format!("starting{program}: {}", IoText(error)),
+    )
 }
 
 /// The child's half: echoes on the connection that is this process's standard input, until

@@ -180,3 +180,42 @@ impl Client {
 
 /// A client that does not read its answers is not read any more when so much waits for it.
 const QUEUED_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::models::client::tests::narrow_pair;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+
+    #[test]
+    fn queue_is_bounded_and_outlives_the_end_of_the_stream() {
+        let (mut peer, ours) = narrow_pair();
+        let mut client = Client::new(ours);
+        assert!(client.wants_input() && !client.wants_output());
+        let sent = vec![7; QUEUED_BYTES_MAX + BUFFER_BYTES];
+        peer.write_all(&sent).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while client.wants_input() {
+            client.read(&mut buffer).unwrap();
+        }
+        assert!(client.queued_bytes < QUEUED_BYTES_MAX + BUFFER_BYTES);
+        // The end is behind what was not read yet.
+        assert!(client.wants_output() && !client.is_over());
+        while !client.has_ended {
+            client.read(&mut buffer).unwrap();
+        }
+        assert!(!client.wants_input() && !client.is_over());
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).map(|_| received)
+        });
+        while !client.is_over() {
+            client.write().unwrap();
+        }
+        assert_eq!(client.queued_bytes, 0);
+        drop(client);
+        assert!(reader.join().unwrap().unwrap() == sent);
+    }
+}

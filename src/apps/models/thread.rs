@@ -68,7 +68,9 @@ impl Hall {
     fn wait_for_room(&self, threads_max: usize, trouble: &mut Trouble) {
         let mut tally = lock(&self.tally);
         while tally.open() >= threads_max {
-            trouble.warn(|| format!("{threads_max} clients are served, more have to wait"));
+            trouble.warn(|| {
+                format!("the limit of clients is reached ({threads_max}): more have to wait")
+            });
             let left = self.left.wait(tally);
             tally = left.unwrap_or_else(PoisonError::into_inner);
         }
@@ -78,10 +80,12 @@ impl Hall {
         let stream = Arc::new(stream);
         let cut = stop.cuts(stream.clone());
         let ended = echo(&stream);
+        // Asked before the client can see the end, which may be why it comes to ask.
+        let is_stopped = stop.is_asked();
         // Closed before it is counted: who waits for room wants its descriptor, too.
         drop((cut, stream));
         let mut tally = lock(&self.tally);
-        if stop.is_asked() {
+        if is_stopped {
             tally.cut();
         } else {
             tally.end(ended.is_ok());
