@@ -14,6 +14,7 @@ pub(crate) enum ServeCommand {
     #[command(after_help = "Examples:
   greenloop serve echo
   greenloop serve echo --listen 127.0.0.1:0 --listen [::1]:7788 --idle-timeout 5m
+  greenloop serve echo --model epoll
 
 SIGINT or SIGTERM drains: no new connections, idle ones are closed, the rest may finish
 within --drain. A second signal ends at once. Exit code 0 after a drain.")]
