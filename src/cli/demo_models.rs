@@ -105,10 +105,11 @@ fn connections(model: ModelArg, wanted: NonZeroUsize) -> NonZeroUsize {
 }
 
 fn measure(model: ModelArg, args: &ModelsArgs) -> Result<Row> {
-    let server = Server::start(model)?;
+    let connections = connections(model, args.connections);
+    let server = Server::start(model, connections)?;
     let load = Load {
         address: server.address.into(),
-        connections: connections(model, args.connections),
+        connections,
         message_bytes: args.size,
         duration: args.duration,
         limit: Some(LIMIT),
@@ -156,10 +157,17 @@ struct Server {
 }
 
 impl Server {
-    fn start(model: ModelArg) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+    fn start(model: ModelArg, connections: NonZeroUsize) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["serve", "echo", "--with-parent", "--listen", "127.0.0.1:0"])
-            .args(["--model", model.name()])
+            .args(["--model", model.name()]);
+        if model != ModelArg::Blocking {
+            // One more than there will be: nobody waits, and it need not say so.
+            let max = connections.saturating_add(1);
+            command.args(["--max-connections", &max.to_string()]);
+        }
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
