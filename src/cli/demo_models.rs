@@ -98,7 +98,9 @@ fn connections(model: ModelArg, wanted: NonZeroUsize) -> NonZeroUsize {
     let max = match model.plain() {
         None => return wanted,
         // A few descriptors are taken by the process itself.
-        Some(model @ (Model::Select | Model::SelectQueue)) => model.max_connections() - 24,
+        Some(model @ (Model::Select | Model::SelectQueue)) => {
+            model.max_connections().saturating_sub(24)
+        }
         Some(model) => model.max_connections(),
     };
     wanted.min(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN))
