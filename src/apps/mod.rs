@@ -13,3 +13,4 @@ pub mod hello;
 #[cfg(feature = "cli")]
 pub mod load;
 pub mod models;
+pub mod tftp;

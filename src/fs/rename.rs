@@ -5,14 +5,15 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// Renames within a folder; without `replace` it fails if `to` is there.
 ///
 /// It blocks: call it on a lane.
 pub(crate) fn rename_in(
     folder: BorrowedFd<'_>,
-    from: &str,
-    to: &str,
+    from: impl Arg + Copy,
+    to: impl Arg + Copy,
     replace: bool,
 ) -> io::Result<()> {
     if replace {

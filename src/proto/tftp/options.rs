@@ -73,13 +73,13 @@ pub struct Limits {
     pub timeout_max: Duration,
 }
 
-/// 65,464 bytes, 64 blocks, 1 MiB, 30 s.
+/// 65,464 bytes, 64 blocks, 512 KiB, 30 s.
 impl Default for Limits {
     fn default() -> Self {
         Self {
             block_size_max: BLOCK_SIZE_MAX,
             window_max: 64,
-            window_bytes_max: 1 << 20,
+            window_bytes_max: 512 << 10,
             timeout_max: Duration::from_secs(30),
         }
     }
@@ -314,8 +314,8 @@ mod tests {
             [("blksize", "65464"), ("windowsize", "64")],
         ] {
             let (terms, answer) = Limits::default().agree(&list(&asked), Size::Unknown);
-            assert_eq!(terms.window, 16);
-            assert!(answer.contains(&("windowsize", 16)));
+            assert_eq!(terms.window, 8);
+            assert!(answer.contains(&("windowsize", 8)));
         }
     }
 

@@ -59,6 +59,7 @@ pub struct Sender {
     /// The peer has confirmed something, so it exists and wants the file.
     is_heard: bool,
     resent: u64,
+    confirmed: u64,
     end: Option<End>,
 }
 
@@ -83,6 +84,7 @@ impl Sender {
             tries: Tries::new(retry),
             is_heard: false,
             resent: 0,
+            confirmed: 0,
             end: None,
         }
     }
@@ -217,7 +219,9 @@ impl Sender {
     fn confirm(&mut self, block: u64) {
         let is_last = self.last() == Some(block);
         let confirmed = (block + 1 - self.base) as usize * self.block_size;
-        self.bytes.drain(..confirmed.min(self.bytes.len()));
+        let confirmed = confirmed.min(self.bytes.len());
+        self.bytes.drain(..confirmed);
+        self.confirmed += confirmed as u64;
         self.base = block + 1;
         // Also after an ACK amid the window: what came behind it was thrown away.
         self.next = self.base;
@@ -275,6 +279,11 @@ impl Sender {
     /// How it ended.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
+    }
+
+    /// Bytes that the peer has confirmed.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
     }
 
     /// Blocks that were sent more than once.

@@ -16,6 +16,7 @@ mod programs;
 mod queues;
 mod runtime;
 mod servers;
+mod tftp;
 mod unix;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) use programs::{input_rows, programs, standard_input};
 pub(super) use queues::queues;
 pub(super) use runtime::runtime;
 pub(super) use servers::servers;
+pub(super) use tftp::tftp;
 pub(super) use unix::unix;
 
 use super::{LONG, Row, row, row_of};
@@ -41,7 +43,7 @@ use super::{LONG, Row, row, row_of};
 pub(super) fn all() -> Vec<Row> {
     let themes = [
         runtime, lanes, locks, meeting, queues, groups, net, unix, datagrams, files, programs,
-        input_rows, servers,
+        input_rows, servers, tftp, tftp,
     ];
     themes.iter().flat_map(|theme| theme()).collect()
 }

@@ -1,0 +1,583 @@
+//! The server's side of transfers: which there are, and one from request to end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::flow::{self, Fault};
+use super::link::Link;
+use super::root::{Refusal, Root, Upload};
+use crate::error::{Error, Result};
+use crate::fs::File;
+use crate::net::UdpSocket;
+use crate::proto::tftp::{
+    Agreed, End, ErrorCode, Limits, Malformed, Mode, Packet, Receiver, Retry, Sender, Size, Terms,
+};
+use crate::runtime::deadline::{Deadline, Timeout};
+use crate::runtime::kill::shield;
+use crate::runtime::lane::Lane;
+use crate::sync::Group;
+use crate::util::{escape, lock};
+
+/// What a server does with files, as it was configured.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) writable: bool,
+    pub(super) overwrite: bool,
+    pub(super) file_bytes_max: u64,
+    pub(super) transfers_max: usize,
+    pub(super) transfer_time_max: Duration,
+    pub(super) retry: Retry,
+    pub(super) limits: Limits,
+    pub(super) observer: Arc<dyn Fn(&Ended) + Send + Sync>,
+}
+
+/// Retries before the peer is heard for the first time. A request's sender may be forged:
+/// who never asked gets three packets, none of them large unless it is a file without
+/// options.
+const WARY_RETRIES: u32 = 2;
+/// What may be on its way to us: fits the receive buffer that Linux gives a socket.
+const RECEIVE_WINDOW_BYTES: usize = 64 * 1024;
+
+/// How many first waits the server stays after a file has come: a client whose first two
+/// repeats got lost too is still heard.
+const DALLY_WAITS: u32 = 4;
+/// Why a transfer is killed whose client asks for something else.
+const REPLACED: &str = "the client asks for something else";
+
+/// Which way a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The client reads it.
+    Read,
+    /// The client writes it.
+    Write,
+}
+
+/// A transfer that is over.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Who asked for it.
+    pub peer: SocketAddr,
+    /// Which way the file went.
+    pub direction: Direction,
+    /// The file's name, escaped.
+    pub file: String,
+    /// Bytes of the file that went.
+    pub bytes: u64,
+    /// From the request on.
+    pub elapsed: Duration,
+    /// Blocks that were sent, or that came, more than once.
+    pub repeated: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The file is at the other side.
+    Complete,
+    /// It is, as far as can be known: the ACK of the last block has not come.
+    Unconfirmed,
+    /// The request was refused, in these words.
+    Refused(String),
+    /// The client ended it, in these words (escaped).
+    Aborted(String),
+    /// The client fell silent.
+    Silent,
+    /// It failed here, in these words.
+    Failed(String),
+    /// It was cut off when the server stopped, or the client asked for something else.
+    Killed,
+}
+
+impl Outcome {
+    /// Tells whether the file went over.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Complete | Self::Unconfirmed)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("complete"),
+            Self::Unconfirmed => f.write_str("complete, the last ACK did not come"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::Aborted(why) => write!(f, "aborted by the client: {why}"),
+            Self::Silent => f.write_str("the client fell silent"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::Killed => f.write_str("cut off"),
+        }
+    }
+}
+
+/// What a server has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Transfers that were begun.
+    pub begun: u64,
+    /// Of them, those whose file went over.
+    pub succeeded: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those that failed in another way.
+    pub failed: u64,
+    /// Those that were cut off.
+    pub killed: u64,
+    /// Those that are running.
+    pub running: u64,
+    /// Requests that were turned away because enough transfers were running.
+    pub surplus: u64,
+    /// Requests that came again while their transfer ran.
+    pub repeated: u64,
+    /// Datagrams that were no requests.
+    pub junk: u64,
+    /// Bytes of files that were read by clients.
+    pub bytes_out: u64,
+    /// Bytes of files that were written by clients.
+    pub bytes_in: u64,
+}
+
+/// All transfers of a server.
+pub(super) struct Service {
+    root: Arc<Root>,
+    rules: Rules,
+    group: Group,
+    table: Mutex<HashMap<SocketAddr, Entry>>,
+    counts: Mutex<Counts>,
+    /// Transfers that count against the limit, and those that only wait for a lost ACK.
+    busy: AtomicUsize,
+    dallying: AtomicUsize,
+    next_id: AtomicU64,
+}
+
+/// A running transfer, by its peer.
+struct Entry {
+    id: u64,
+    /// The request that began it, to tell a repeated one from a new one.
+    request: Vec<u8>,
+    closing: Arc<AtomicBool>,
+    greenlet: crate::Handle,
+}
+
+impl Service {
+    pub(super) fn new(root: Root, rules: Rules) -> Arc<Self> {
+        Arc::new(Self {
+            root: Arc::new(root),
+            rules,
+            group: Group::new(),
+            table: Mutex::default(),
+            counts: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            dallying: AtomicUsize::new(0),
+            next_id: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = *lock(&self.counts);
+        counts.running = self.busy.load(Ordering::Relaxed) as u64;
+        counts
+    }
+
+    /// Takes a datagram that came to the server's port, sent to this machine's address
+    /// `local`; what it returns is to be sent back. Never waits.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        datagram: &[u8],
+        peer: SocketAddr,
+        local: IpAddr,
+    ) -> Option<Vec<u8>> {
+        let (direction, request) = match Packet::parse(datagram) {
+            Ok(Packet::Read(request)) => (Direction::Read, request),
+            Ok(Packet::Write(request)) => (Direction::Write, request),
+            Err(why @ (Malformed::Mode | Malformed::Nameless)) => {
+                lock(&self.counts).junk += 1;
+                return Some(error(ErrorCode::Illegal, &why.to_string()));
+            }
+            // No answer: it could be an answer itself, and so on for ever.
+            _ => {
+                lock(&self.counts).junk += 1;
+                return None;
+            }
+        };
+        if self.is_repeated(peer, datagram) {
+            lock(&self.counts).repeated += 1;
+            return None;
+        }
+        if self.busy.load(Ordering::Relaxed) >= self.rules.transfers_max {
+            lock(&self.counts).surplus += 1;
+            return Some(error(
+                ErrorCode::Undefined,
+                "too many transfers are running, try again later",
+            ));
+        }
+        let transfer = Transfer {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            service: self.clone(),
+            peer,
+            local,
+            direction,
+            file: request.file.to_vec(),
+            mode: request.mode,
+            datagram: datagram.to_vec(),
+            begun: Instant::now(),
+            closing: Arc::default(),
+            bytes: 0,
+            repeated: 0,
+        };
+        self.begin(transfer);
+        None
+    }
+
+    /// Tells whether the transfer that this asks for is running; one that runs for the same
+    /// peer but something else is ended: its client has left it.
+    fn is_repeated(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.get(&peer) else {
+            return false;
+        };
+        let is_closing = entry.closing.load(Ordering::Relaxed);
+        if entry.request == datagram && !is_closing {
+            return true;
+        }
+        if !is_closing {
+            entry.greenlet.kill_with(REPLACED);
+        }
+        table.remove(&peer);
+        false
+    }
+
+    fn begin(self: &Arc<Self>, transfer: Transfer) {
+        let (peer, id) = (transfer.peer, transfer.id);
+        let request = transfer.datagram.clone();
+        let closing = transfer.closing.clone();
+        // Locked until the entry is there: the transfer takes it away at its end.
+        let mut table = lock(&self.table);
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        lock(&self.counts).begun += 1;
+        let place = Place {
+            service: self.clone(),
+            peer,
+            id,
+            is_busy: true,
+        };
+        let Ok(greenlet) = self.group.try_spawn(move || transfer.run(place)) else {
+            return;
+        };
+        let entry = Entry {
+            id,
+            request,
+            closing,
+            greenlet: greenlet.handle(),
+        };
+        table.insert(peer, entry);
+    }
+
+    fn ended(&self, ended: &Ended) {
+        let mut counts = lock(&self.counts);
+        match ended.outcome {
+            Outcome::Complete | Outcome::Unconfirmed => counts.succeeded += 1,
+            Outcome::Refused(_) => counts.refused += 1,
+            Outcome::Killed => counts.killed += 1,
+            _ => counts.failed += 1,
+        }
+        match ended.direction {
+            Direction::Read => counts.bytes_out += ended.bytes,
+            Direction::Write => counts.bytes_in += ended.bytes,
+        }
+        drop(counts);
+        (self.rules.observer)(ended);
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A transfer's place among the others, given back at its end, whatever that is.
+struct Place {
+    service: Arc<Service>,
+    peer: SocketAddr,
+    id: u64,
+    is_busy: bool,
+}
+
+impl Place {
+    /// The file is safe: from now on others may have the place.
+    fn free(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            self.service.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.free();
+        let mut table = lock(&self.service.table);
+        if table
+            .get(&self.peer)
+            .is_some_and(|entry| entry.id == self.id)
+        {
+            table.remove(&self.peer);
+        }
+    }
+}
+
+/// One transfer, in its own greenlet, on its own socket.
+struct Transfer {
+    id: u64,
+    service: Arc<Service>,
+    peer: SocketAddr,
+    local: IpAddr,
+    direction: Direction,
+    file: Vec<u8>,
+    mode: Mode,
+    datagram: Vec<u8>,
+    begun: Instant,
+    closing: Arc<AtomicBool>,
+    bytes: u64,
+    repeated: u64,
+}
+
+/// Why a transfer did not come to its own end.
+enum Stop {
+    Refused(Refusal),
+    Fault(Fault),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Fault(Fault::Stopped(error))
+    }
+}
+
+impl Transfer {
+    fn run(mut self, mut place: Place) {
+        let socket = match UdpSocket::bind(SocketAddr::new(self.local, 0)) {
+            Ok(socket) => socket,
+            Err(error) => return self.tell(Outcome::Failed(error.to_string())),
+        };
+        let mut link = Link::new(socket, self.peer);
+        link.expect_blocks(0);
+        let limit = Timeout::start(self.service.rules.transfer_time_max);
+        let mut receiver = None;
+        let ended = match self.direction {
+            Direction::Read => self.serve_read(&mut link),
+            Direction::Write => self.serve_write(&mut link, &mut receiver),
+        };
+        drop(limit);
+        let outcome = self.conclude(&mut link, ended);
+        // From here on the client may ask for the next file from the same port.
+        self.closing.store(true, Ordering::Relaxed);
+        place.free();
+        let is_whole = outcome == Outcome::Complete;
+        self.tell(outcome);
+        if let Some(receiver) = receiver.as_mut().filter(|_| is_whole) {
+            self.dally(&mut link, receiver);
+        }
+    }
+
+    fn serve_read(&mut self, link: &mut Link) -> Result<End, Stop> {
+        let service = self.service.clone();
+        let rules = &service.rules;
+        let (root, name) = (self.service.root.clone(), self.file.clone());
+        let (file, size) = Lane::for_files().run(move || root.read(&name))??;
+        let told = match self.mode {
+            Mode::Octet => Size::Known(size),
+            Mode::Netascii => Size::Unknown,
+        };
+        let (terms, agreed) = self.agree(&rules.limits, told);
+        let mut sender = Sender::new(terms, rules.retry)
+            .opening_with(&agreed)
+            .wary(WARY_RETRIES);
+        let closing = self.closing.clone();
+        let mut seen = |sender: &Sender| closing.store(sender.is_closing(), Ordering::Relaxed);
+        let mut file = File::from_std(file);
+        let ended = flow::send(
+            link,
+            &mut sender,
+            &mut file,
+            (self.mode, Some(size)),
+            &mut seen,
+        );
+        (self.bytes, self.repeated) = (sender.confirmed(), sender.resent());
+        Ok(ended?)
+    }
+
+    fn serve_write(&mut self, link: &mut Link, whole: &mut Option<Receiver>) -> Result<End, Stop> {
+        let service = self.service.clone();
+        let rules = &service.rules;
+        if !rules.writable {
+            let text = format!("{}: the server is read-only", ErrorCode::Access);
+            return Err(Refusal::new(ErrorCode::Access, text).into());
+        }
+        let mut limits = rules.limits;
+        limits.window_bytes_max = limits.window_bytes_max.min(RECEIVE_WINDOW_BYTES);
+        let (terms, agreed) = self.agree(&limits, Size::Told);
+        let is_octet = self.mode == Mode::Octet;
+        if is_octet && terms.size.is_some_and(|size| size > rules.file_bytes_max) {
+            return Err(Refusal::new(ErrorCode::Full, ErrorCode::Full.to_string()).into());
+        }
+        let (upload, mut file) = self.begin_upload()?;
+        let mut receiver = Receiver::new(terms, rules.retry)
+            .opening_with(&agreed)
+            .wary(WARY_RETRIES);
+        if !is_octet {
+            receiver = receiver.of_any_size();
+        }
+        link.expect_blocks(terms.block_size);
+        let goal = (self.mode, rules.file_bytes_max);
+        let came = flow::receive(link, &mut receiver, &mut file, goal, &mut |_| {});
+        (self.bytes, self.repeated) = (receiver.bytes(), receiver.repeats());
+        let end = settle(upload, came)?;
+        *whole = Some(receiver);
+        Ok(end)
+    }
+
+    fn begin_upload(&self) -> Result<(Upload, File), Stop> {
+        let (root, name) = (self.service.root.clone(), self.file.clone());
+        let overwrite = self.service.rules.overwrite;
+        let (upload, file) = Lane::for_files().run(move || {
+            let upload = root.create(&name, overwrite)?;
+            let file = upload.file().map_err(|e| Refusal::of(&e))?;
+            Ok::<_, Refusal>((upload, file))
+        })??;
+        Ok((upload, File::from_std(file)))
+    }
+
+    fn agree(&self, limits: &Limits, size: Size) -> (Terms, Vec<Agreed>) {
+        match Packet::parse(&self.datagram) {
+            Ok(Packet::Read(request) | Packet::Write(request)) => {
+                limits.agree(&request.options, size)
+            }
+            _ => Default::default(),
+        }
+    }
+
+    /// Confirms the last block, and stays for a client whose ACK was lost; not if very many
+    /// do.
+    fn dally(&self, link: &mut Link, receiver: &mut Receiver) {
+        let (dallying, rules) = (&self.service.dallying, &self.service.rules);
+        let others = dallying.fetch_add(1, Ordering::Relaxed);
+        let time = match others < rules.transfers_max {
+            true => receiver.wait().saturating_mul(DALLY_WAITS),
+            false => Duration::ZERO,
+        };
+        // The file is here, whatever happens now.
+        let _ = flow::dally(link, receiver, Deadline::after(time));
+        dallying.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Tells the client, where it does not know, and puts the end in words.
+    fn conclude(&self, link: &mut Link, ended: Result<End, Stop>) -> Outcome {
+        let (code, text, outcome) = match ended {
+            Ok(End::Complete) => return Outcome::Complete,
+            Ok(End::Unconfirmed) => return Outcome::Unconfirmed,
+            Ok(End::Silent) => return Outcome::Silent,
+            Ok(End::Refused(code, text)) => {
+                let text = escape(&text);
+                let words = if text.is_empty() {
+                    code.to_string()
+                } else {
+                    text
+                };
+                return Outcome::Aborted(words);
+            }
+            Ok(End::Broken(what)) => (
+                ErrorCode::Illegal,
+                what.to_owned(),
+                Outcome::Failed(what.into()),
+            ),
+            Err(Stop::Refused(refusal)) => {
+                let words = refusal.text.clone();
+                (refusal.code, refusal.text, Outcome::Refused(words))
+            }
+            Err(Stop::Fault(Fault::File(error))) => {
+                let refusal = match super::is_full(&error) {
+                    true => Refusal::of(&error),
+                    false => Refusal::new(ErrorCode::Undefined, "the file cannot be used"),
+                };
+                (
+                    refusal.code,
+                    refusal.text,
+                    Outcome::Failed(error.to_string()),
+                )
+            }
+            // The client is somewhere else already.
+            Err(Stop::Fault(Fault::Stopped(error))) if error.kill_reason() == Some(REPLACED) => {
+                return Outcome::Killed;
+            }
+            Err(Stop::Fault(Fault::Stopped(error))) if error.is_cancelled() => (
+                ErrorCode::Undefined,
+                "the server stops".into(),
+                Outcome::Killed,
+            ),
+            Err(Stop::Fault(Fault::Stopped(error))) => (
+                ErrorCode::Undefined,
+                "the transfer took too long".into(),
+                Outcome::Failed(error.to_string()),
+            ),
+        };
+        // One packet, also when we were killed.
+        let _ = shield(|| link.send_error(code, &text));
+        outcome
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        self.service.ended(&Ended {
+            peer: self.peer,
+            direction: self.direction,
+            file: escape(&self.file),
+            bytes: self.bytes,
+            elapsed: self.begun.elapsed(),
+            repeated: self.repeated,
+            outcome,
+        });
+    }
+}
+
+/// Publishes what came whole, and removes what did not. Neither is left halfway by a kill.
+fn settle(upload: Upload, came: Result<Option<End>, Fault>) -> Result<End, Stop> {
+    let lane = Lane::for_files();
+    if let Ok(None) = came {
+        shield(|| lane.run(move || upload.publish()))??;
+        return Ok(End::Complete);
+    }
+    shield(|| lane.run(move || drop(upload)))?;
+    Ok(came?.unwrap_or(End::Complete))
+}
+
+fn error(code: ErrorCode, text: &str) -> Vec<u8> {
+    let text = text.as_bytes();
+    Packet::Error { code, text }.to_bytes()
+}
