@@ -43,6 +43,14 @@ rows! {
         }
         assert!(stop(server).contains("served 2 connections\n"));
     });
+    file_upload [] => ends(|run| {
+        let size = std::fs::metadata("Cargo.toml").unwrap().len();
+        let stored = |name: &str| format!("stored {name:?}, {size} bytes\nit is called {name}\n");
+        let no = "no file can have this name";
+        let refused = format!("refused \"..\": {no:?}\nno: {no}\n");
+        let expected = stored("notes.txt") + &stored("notes.1.txt") + &refused;
+        assert_eq!(run.succeeds(), expected);
+    });
     framing [] => prints(
         "two sends, one read: 你是who?我爱Python\na message: 你是who?\na message: 我爱Python\n",
     );

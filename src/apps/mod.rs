@@ -14,3 +14,4 @@ pub mod hello;
 pub mod load;
 pub mod models;
 pub mod tftp;
+pub mod upload;

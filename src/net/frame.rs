@@ -1,6 +1,6 @@
 //! Messages with a length before them, on any stream: the I/O of `proto::frame`.
 
-use std::io;
+use std::io::{self, Read, Write};
 
 use crate::net::stream::Stream;
 use crate::proto::frame::{PREFIX_BYTES, encode, length};
@@ -40,7 +40,7 @@ use crate::runtime::deadline::Deadline;
 ///
 /// gevent: none; Python's `struct.unpack(">I", …)` after two reads.
 #[track_caller]
-pub fn read_frame<S: Stream + ?Sized>(
+pub fn read_frame<S: Read + ?Sized>(
     stream: &mut S,
     bytes_max: usize,
 ) -> io::Result<Option<Vec<u8>>> {
@@ -89,7 +89,7 @@ pub fn read_frame_deadline<S: Stream + ?Sized>(
 /// # Ok::<(), greenloop::Error>(())
 /// ```
 #[track_caller]
-pub fn write_frame<S: Stream + ?Sized>(stream: &mut S, message: &[u8]) -> io::Result<()> {
+pub fn write_frame<S: Write + ?Sized>(stream: &mut S, message: &[u8]) -> io::Result<()> {
     stream.write_all(&framed(message)?)
 }
 

@@ -43,3 +43,4 @@ mod sync_review;
 mod testkit;
 mod tftp;
 mod unix;
+mod upload;

@@ -385,6 +385,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "no name can be made to hang; see `passed_limit_ends_a_lookup_at_once`",
     ),
     ("resolve_deadline", "as `resolve`"),
+    ("UploadClient::connect", "as `TcpStream::connect_deadline`"),
+    ("UploadHandler::open", "waits only for the files lane"),
 ];
 
 /// Files of features that are off.

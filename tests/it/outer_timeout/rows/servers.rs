@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use greenloop::apps::upload::UploadClient;
 use greenloop::net::{Addr, Stream, TcpListener, TcpStream, UdpSocket};
 use greenloop::server::{Conn, Datagram, DatagramServer, ServerHandle, StreamServer};
 use greenloop::sync::Event;
@@ -145,6 +146,16 @@ pub(in super::super) fn servers() -> Vec<Row> {
             bound_datagrams,
             |(s, _)| s.take().unwrap().serve_until_signal(no_datagram),
             is_closed,
+        ),
+        row(
+            "UploadClient::send",
+            || {
+                let listener = listening();
+                let client = UploadClient::connect(listener.local_addr().unwrap(), None);
+                (client.unwrap(), listener)
+            },
+            |(client, _)| client.send("Cargo.toml", None, |_, _| {}),
+            |_| {},
         ),
         row(
             "Sequencer::at",

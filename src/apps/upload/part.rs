@@ -1,0 +1,149 @@
+//! A file that is on its way into a folder: nothing, or all of it, also after a kill.
+//!
+//! Every function here blocks, and is called on the files lane, which gets the whole [`Part`]
+//! and gives it back. So if the caller leaves in the middle, the lane's thread drops it when
+//! the call is over, and the drop removes the file: there is no moment at which one is left.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstatvfs, openat, unlinkat};
+
+use crate::error::{Error, Result};
+use crate::fs::name::{PART, numbered};
+use crate::fs::rename_in;
+use crate::util::escape;
+
+/// The folder that uploads go to. Everything happens relative to its descriptor.
+#[derive(Debug)]
+pub(super) struct Folder {
+    fd: OwnedFd,
+    /// The number of the next part: no two have one name.
+    next: AtomicU64,
+}
+
+impl Folder {
+    /// Opens `path`, creating it if need be, and removes what a server that was killed has
+    /// left there.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let shown = escape(path.as_os_str().as_encoded_bytes());
+        let failed = |e: io::Error| Error::from(e).context(format!("folder {shown}"));
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        sweep(&fd).map_err(failed)?;
+        let next = AtomicU64::new(0);
+        Ok(Self { fd, next })
+    }
+
+    /// How many bytes still fit, as far as anybody can know.
+    fn room(&self) -> io::Result<u64> {
+        let stat = fstatvfs(&self.fd)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Removes the parts that nobody holds.
+fn sweep(folder: &OwnedFd) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        if !text.starts_with(PREFIX) || !text.ends_with(PART) {
+            continue;
+        }
+        if let Ok(part) = openat(folder, name, flags, Mode::empty())
+            && flock(&part, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            unlinkat(folder, name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// An unfinished file; the drop removes it.
+#[derive(Debug)]
+pub(super) struct Part {
+    folder: Arc<Folder>,
+    /// Its name until it is whole.
+    name: String,
+    file: File,
+    is_whole: bool,
+}
+
+impl Part {
+    /// Creates one for so many bytes.
+    ///
+    /// # Errors
+    /// `StorageFull` if they do not fit; what the system says.
+    pub(super) fn create(folder: Arc<Folder>, size: u64) -> io::Result<Self> {
+        // Not reserved: who announces much and sends nothing would fill the disk for others.
+        if folder.room()? < size {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        loop {
+            let number = folder.next.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{PREFIX}{}-{number}{PART}", std::process::id());
+            match openat(&folder.fd, &name, flags, Mode::from_raw_mode(0o666)) {
+                Ok(fd) => {
+                    // Tells those who sweep that it is in use. No locks here: nor there.
+                    let _ = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+                    return Ok(Self {
+                        folder,
+                        name,
+                        file: File::from(fd),
+                        is_whole: false,
+                    });
+                }
+                // In another container, a process of this number.
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Gives it its name when all of it is on the disk, or a numbered one if that is taken;
+    /// tells which.
+    pub(super) fn publish(mut self, wanted: &str, overwrite: bool) -> io::Result<String> {
+        self.file.sync_all()?;
+        for n in 0..=NUMBER_MAX {
+            let name = numbered(wanted, n);
+            match rename_in(self.folder.fd.as_fd(), &self.name, &name, overwrite) {
+                Ok(()) => {
+                    self.is_whole = true;
+                    // So that the name is there after a crash, too.
+                    rustix::fs::fsync(&self.folder.fd)?;
+                    return Ok(name);
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let _ = unlinkat(&self.folder.fd, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// What parts begin with. No upload can get such a name: a leading dot is replaced.
+const PREFIX: &str = ".upload-";
+
+/// So many files of one name are kept apart.
+const NUMBER_MAX: u32 = 10_000;
