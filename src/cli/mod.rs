@@ -22,6 +22,7 @@ mod serve;
 mod terminal;
 mod tour;
 mod units;
+mod upload;
 
 use args::{Cli, Clients, Command, Demos, Servers, Tools};
 use clap::FromArgMatches;
@@ -105,6 +106,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),
+        Command::Clients(Clients::Upload(args)) => upload::run(&args),
         Command::Tools(Tools::Completions(args)) => completions::run(&args),
         Command::Tools(Tools::Man(args)) => man::run(&args),
     }

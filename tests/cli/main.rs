@@ -20,4 +20,5 @@ mod models;
 mod serve;
 mod tools;
 mod tour;
+mod upload;
 mod usage;

@@ -6,6 +6,7 @@ mod get;
 mod load;
 mod serve;
 mod tools;
+mod upload;
 
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
@@ -13,6 +14,7 @@ pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{ServeCommand, ServerArgs};
 pub(crate) use tools::{CompletionsArgs, ManArgs, ShellArg};
+pub(crate) use upload::UploadArgs;
 
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -108,6 +110,18 @@ escaped. Exit code: 0 the conversation has ended, 1 it failed, 130 Ctrl-C.")]
 Exit code: 0 all arrived, 1 some did not, 2 wrong usage, 130 interrupted (run the same
 command again to go on where it stopped).")]
     Get(GetArgs),
+
+    /// Send files to a server of uploads
+    #[command(
+        override_usage = "greenloop upload [OPTIONS] <FILE>... <ADDR>",
+        after_help = "Examples:
+  greenloop upload photo.jpg notes.txt 192.0.2.7:7789
+  greenloop upload build.log unix:/run/uploads --name \"$(date +%F).log\"
+
+The partner is greenloop serve upload. Each file is checked at the other end, and is there
+whole or not at all. Exit code: 0 all arrived, 1 some did not, 2 wrong usage."
+    )]
+    Upload(UploadArgs),
 }
 
 #[derive(Debug, Subcommand)]

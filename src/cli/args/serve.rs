@@ -2,6 +2,7 @@
 
 use crate::cli::serve::echo::EchoArgs;
 use crate::cli::serve::hello::HelloArgs;
+use crate::cli::serve::upload::UploadArgs;
 use crate::cli::units::{self, Limit};
 use crate::net::Endpoint;
 use clap::{Args, Subcommand};
@@ -28,6 +29,16 @@ within --drain. A second signal ends at once. Exit code 0 after a drain.")]
 What arrives at once is a name, without a line end. A client that sends line ends is read by
 lines from then on, so that several names may come at once. A name has at most 8191 bytes.")]
     Hello(HelloArgs),
+
+    /// Take files and put them into a folder
+    #[command(after_help = "Examples:
+  greenloop serve upload --dir incoming
+  greenloop serve upload --dir incoming --listen :7789 --max-size 100M --overwrite
+
+The partner is greenloop upload FILE HOST:PORT. Names are made safe: none leaves the folder,
+none is hidden. A file is there when it is whole, checked and on the disk; of an upload that
+ends early nothing is left. Anybody who reaches the address may upload.")]
+    Upload(UploadArgs),
 }
 
 /// What every server takes.

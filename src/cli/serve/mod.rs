@@ -8,6 +8,7 @@
 pub(super) mod echo;
 pub(super) mod hello;
 pub(super) mod models;
+pub(super) mod upload;
 
 use super::args::{ServeCommand, ServerArgs};
 use super::printer::{Lines, Printer};
@@ -25,6 +26,7 @@ pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
     match command {
         ServeCommand::Echo(args) => echo::run(args),
         ServeCommand::Hello(args) => hello::run(args),
+        ServeCommand::Upload(args) => upload::run(args),
     }
 }
 
