@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "tests may fail")]
 
 use crate::serve::{connect, serve_echo};
-use crate::support::{PATIENCE, Run, Running, greenloop};
+use crate::support::{Folder, PATIENCE, Run, Running, greenloop, peer};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -376,6 +377,55 @@ fn limit_of_connections_is_said_and_honoured() {
             "{run:?}"
         );
     }
+}
+
+/// The tutorials' client: sends what it is told, prints what comes back.
+const PYTHON_CLIENT: &str = "
+import socket, sys
+client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+for text in ['你是who?', '我爱Python']:
+    client.sendall(text.encode('utf-8'))
+    left = len(text.encode('utf-8'))
+    answer = b''
+    while len(answer) < left:
+        answer += client.recv(1024)
+    print(answer.decode('utf-8'))
+client.close()
+";
+
+#[test]
+fn clients_of_others_get_their_echo_from_every_model() {
+    let (python, socat) = (peer("python3"), peer("socat"));
+    for model in MODELS {
+        let (server, address) = serve(model);
+        if let Some(python) = &python {
+            let port = address.port().to_string();
+            let output = Command::new(python)
+                .args(["-X", "utf8", "-c", PYTHON_CLIENT, &port])
+                .output()
+                .unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed, "你是who?\n我爱Python\n", "{model}: {output:?}");
+        }
+        if let Some(socat) = &socat {
+            let folder = Folder::new();
+            let (file, sent) = (folder.path().join("sent"), vec![7; 1 << 20]);
+            fs::write(&file, &sent).unwrap();
+            let output = Command::new(socat)
+                .args(["-t60", "-", &format!("TCP:{address}")])
+                .stdin(fs::File::open(file).unwrap())
+                .output()
+                .unwrap();
+            assert!(output.stdout == sent, "{model}: {}", output.stdout.len());
+        }
+        assert!(stop(server).contains(" 0 failed, 0 "), "{model}");
+    }
+}
+
+#[test]
+fn standard_input_is_served_only_if_it_is_a_connection() {
+    let run = greenloop(["serve", "echo", "--standard-input"]).run();
+    run.fails_with(1, &["standard input", "socket operation on non-socket"]);
 }
 
 #[test]

@@ -53,7 +53,8 @@ fn echo_to_the_end(mut client: TcpStream, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Runs the block in a process of its own: descriptors are counted there.
+/// Runs the block in a process of its own: descriptors are counted there, and no other test
+/// takes those that `select` can watch.
 macro_rules! in_own_process {
     ($body:block) => {
         if child_var("GREENLOOP_TEST_MODELS").is_some() {
@@ -104,59 +105,65 @@ fn every_model_echoes_and_leaves_nothing_behind() {
 
 #[test]
 fn stop_that_was_asked_before_ends_every_model_at_once() {
-    for model in Model::ALL {
-        let stop = Stop::new().unwrap();
-        stop.ask();
-        stop.ask();
-        let server = Server::start_with(model, Settings::new(&stop));
-        assert_eq!(
-            server.thread.join().unwrap().unwrap(),
-            Served::default(),
-            "{model}"
-        );
-    }
+    in_own_process!({
+        for model in Model::ALL {
+            let stop = Stop::new().unwrap();
+            stop.ask();
+            stop.ask();
+            let server = Server::start_with(model, Settings::new(&stop));
+            assert_eq!(
+                server.thread.join().unwrap().unwrap(),
+                Served::default(),
+                "{model}"
+            );
+        }
+    });
 }
 
 #[test]
 fn stop_does_not_wait_for_a_client_that_never_reads() {
-    for model in Model::ALL {
-        let server = Server::start(model);
-        let mut client = server.connect();
-        client.write_all(b"x").unwrap();
-        client.read_exact(&mut [0]).unwrap();
-        // More than all buffers hold: the server stops reading, and is in a write or waits
-        // for room.
-        client.set_nonblocking(true).unwrap();
-        let junk = vec![7; 1 << 20];
-        let full = |result: io::Result<usize>| {
-            result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
-        };
-        eventually("the buffers are full", || full(client.write(&junk)));
-        let served = server.stop();
-        assert_eq!(served.cut, 1, "{model}");
-    }
+    in_own_process!({
+        for model in Model::ALL {
+            let server = Server::start(model);
+            let mut client = server.connect();
+            client.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            // More than all buffers hold: the server stops reading, and is in a write or waits
+            // for room.
+            client.set_nonblocking(true).unwrap();
+            let junk = vec![7; 1 << 20];
+            let full = |result: io::Result<usize>| {
+                result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            };
+            eventually("the buffers are full", || full(client.write(&junk)));
+            let served = server.stop();
+            assert_eq!(served.cut, 1, "{model}");
+        }
+    });
 }
 
 #[test]
 fn limit_of_clients_leaves_the_others_in_the_queue() {
-    for model in Model::ALL {
-        let mut settings = Settings::new(&Stop::new().unwrap());
-        settings.max_connections = Some(1);
-        let server = Server::start_with(model, settings);
-        let mut first = server.connect();
-        first.write_all(b"x").unwrap();
-        first.read_exact(&mut [0]).unwrap();
-        let mut second = server.connect();
-        second.write_all(b"y").unwrap();
-        second.set_nonblocking(true).unwrap();
-        assert!(second.read(&mut [0]).is_err(), "{model}");
-        second.set_nonblocking(false).unwrap();
-        drop(first);
-        let mut answer = [0];
-        second.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"y", "{model}");
-        assert_eq!(server.stop().open_max, 1, "{model}");
-    }
+    in_own_process!({
+        for model in Model::ALL {
+            let mut settings = Settings::new(&Stop::new().unwrap());
+            settings.max_connections = Some(1);
+            let server = Server::start_with(model, settings);
+            let mut first = server.connect();
+            first.write_all(b"x").unwrap();
+            first.read_exact(&mut [0]).unwrap();
+            let mut second = server.connect();
+            second.write_all(b"y").unwrap();
+            second.set_nonblocking(true).unwrap();
+            assert!(second.read(&mut [0]).is_err(), "{model}");
+            second.set_nonblocking(false).unwrap();
+            drop(first);
+            let mut answer = [0];
+            second.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"y", "{model}");
+            assert_eq!(server.stop().open_max, 1, "{model}");
+        }
+    });
 }
 
 #[test]

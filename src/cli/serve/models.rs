@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::thread;
@@ -124,10 +124,10 @@ pub(super) fn run(args: &ModelArgs, given: &Given, server: &ServerArgs) -> Optio
         return Some(Err(Error::from(io::Error::from(error)).into()));
     }
     if args.standard_input {
-        return Some(serve_standard_input().map_err(|error| {
-            log::info!("{}", Error::from(error));
-            // The parent counts it; a client that resets is no news.
-            Failure::Silent(EXIT_FAILURE)
+        return Some(serve_standard_input().map_err(|error| match error.kind() {
+            // The parent counts it; a client that leaves so is no news.
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Failure::Silent(EXIT_FAILURE),
+            _ => Error::from(error).context("standard input").into(),
         }));
     }
     let model = args.model.plain()?;
