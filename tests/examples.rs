@@ -57,8 +57,9 @@ rows! {
     gevent_spawn [] => prints(&greenlets((0..3).flat_map(|f| (0..5).map(move |i| (f, i)))));
     gevent_switch [] => prints(&greenlets((0..5).flat_map(|i| (0..3).map(move |f| (f, i)))));
     greenlet_switch [] => prints(&"---A--\n---B--\n".repeat(5));
-    hello_client [] => needs("hello_server", |client, _| {
+    hello_client [] => needs("hello_server", |client, server| {
         let run = client.run();
+        stop(server);
         let answers = ["hello!", "Hello, Michael!", "Hello, Tracy!", "Hello, 我爱Python!", ""];
         assert_eq!(run.succeeds(), answers.join("\n"));
     });
@@ -82,6 +83,16 @@ rows! {
         assert!(lines[12].ends_with(", 3 places free"), "{run:?}");
     });
     processes [] => holds(&["uname: Linux\n", "exec sleep 60: timed out\n  until then: so far\n"]);
+    tcp_client [] => needs("tcp_once", |client, server| {
+        assert_eq!(client.run().succeeds(), "sent 你是who?\nthank you !\n");
+        let run = server.finish();
+        assert!(run.succeeds().ends_with(" says: 你是who?\n"), "{run:?}");
+    });
+    tcp_once ["127.0.0.1:0"] => serves(|server, address| {
+        assert_eq!(answer(address, "我爱Python"), "thank you !");
+        let run = server.finish();
+        assert!(run.succeeds().ends_with(" says: 我爱Python\n"), "{run:?}");
+    });
     watchdog [] => ends(|run| {
         assert_eq!(run.code, 0, "{run:?}");
         let told = run.stderr.contains("\"hog\"") && run.stderr.contains("\"patient\"");
@@ -136,12 +147,11 @@ fn serves(talk: impl Fn(Running, SocketAddr)) -> impl Fn(Greenloop) {
 }
 
 /// It is run with the address of another example, which is started first.
-fn needs(other: &str, talk: impl Fn(Greenloop, &mut Running)) -> impl Fn(Greenloop) {
+fn needs(other: &str, talk: impl Fn(Greenloop, Running)) -> impl Fn(Greenloop) {
     move |program| {
         let mut server = example_program(other, ["127.0.0.1:0"]).start();
         let address = server.address_in_line();
-        talk(program.arg(address.to_string()), &mut server);
-        stop(server);
+        talk(program.arg(address.to_string()), server);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod demo_gevent;
 pub mod demo_switch;
 pub mod echo;
 pub mod hello;
+pub mod listen;
 #[cfg(feature = "cli")]
 pub mod load;
 pub mod models;

@@ -12,6 +12,7 @@ mod demo;
 mod demo_models;
 mod get;
 mod help;
+mod listen;
 mod load;
 mod man;
 mod out;
@@ -102,6 +103,7 @@ fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Demos(Demos::Tour) => tour::run(),
         Command::Demos(Demos::Demo(command)) => demo::run(&command),
+        Command::Servers(Servers::Listen(args)) => listen::run(&args),
         Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
         Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),

@@ -5,7 +5,9 @@
 //! the greenlet waits for it. Nothing is buffered: a prompt without a line end is seen.
 
 use super::{Failure, out};
+use crate::error::Result;
 use crate::runtime::lane::Lane;
+use crate::sync::Event;
 use crate::util::{is_unsafe_on_a_terminal, lock};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt::Write as _;
@@ -23,6 +25,7 @@ pub(super) struct Output {
 pub(super) struct Writer {
     lane: Lane,
     failure: Arc<Mutex<Option<Failure>>>,
+    has_failed: Event,
 }
 
 impl Output {
@@ -50,6 +53,7 @@ impl Writer {
         Self {
             lane: Lane::new("greenloop-print").threads_max(1),
             failure: Arc::default(),
+            has_failed: Event::new(),
         }
     }
 
@@ -62,8 +66,14 @@ impl Writer {
         written.map_err(|error| {
             let told = io::Error::from(error.kind());
             lock(&self.failure).get_or_insert(out::write_failure(error));
+            self.has_failed.set();
             told
         })
+    }
+
+    /// Waits until a write fails.
+    pub(super) fn wait_failed(&self) -> Result<()> {
+        self.has_failed.wait()
     }
 
     /// Why a write has failed, if one has.

@@ -15,6 +15,7 @@ mod connect;
 mod demo;
 mod get;
 mod hello;
+mod listen;
 mod load;
 mod models;
 mod serve;

@@ -342,6 +342,14 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "made of waits for greenlets, which have rows",
     ),
     (
+        "Listen::serve_one",
+        "made of accepts and reads, which have rows",
+    ),
+    (
+        "Listen::take_one",
+        "made of a wait for a server, which has a row",
+    ),
+    (
         "Peer::connect",
         "made of connects and lookups, which have rows",
     ),

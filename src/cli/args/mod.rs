@@ -3,6 +3,7 @@
 mod connect;
 mod demo;
 mod get;
+mod listen;
 mod load;
 mod serve;
 mod tools;
@@ -11,6 +12,7 @@ mod upload;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
+pub(crate) use listen::ListenArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{ServeCommand, ServerArgs};
 pub(crate) use tools::{CompletionsArgs, ManArgs, ShellArg};
@@ -77,6 +79,20 @@ pub(crate) enum Servers {
         after_help = "Example:\n  greenloop serve echo --listen :7788"
     )]
     Serve(ServeCommand),
+
+    /// Print what clients send, with the sender, and answer if told to
+    #[command(after_help = "Examples:
+  greenloop listen tcp://:7788 --reply 'thank you !' --once
+  greenloop listen udp://:7788
+  greenloop listen unix:/tmp/s --once --raw > received.bin
+
+Without --raw each line is the sender's address and what it sent, escaped for terminals, whether
+or not that has a line end. With --raw bytes are printed as they are, unless standard output is
+a terminal; those of several clients mix.
+
+Exit code: 0 after the one client, or after Ctrl-C without --once; 130 after Ctrl-C before the
+one has been served; 1 after a failure.")]
+    Listen(ListenArgs),
 }
 
 #[derive(Debug, Subcommand)]
