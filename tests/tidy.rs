@@ -48,6 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_complete", &["src/cli/"]),
     ("clap_mangen", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),
+    ("jiff", &["src/cli/"]),
     ("env_logger", &["src/cli/"]),
 ];
 

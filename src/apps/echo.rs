@@ -5,9 +5,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::server::{Conn, ConnInfo, Handler};
+use crate::net::Addr;
+use crate::server::{Conn, Datagram, DatagramHandler, Handler};
 
-/// Sends back what it reads, until the peer ends its direction or the server drains.
+/// Sends back what it reads, until the peer ends its direction or the server drains; or each
+/// datagram to its sender.
 ///
 /// It never reads while an answer is unsent, so a peer that does not read its echo stops
 /// being read: a connection costs 16 KiB here, whatever the peer sends.
@@ -16,10 +18,12 @@ use crate::server::{Conn, ConnInfo, Handler};
 ///
 /// ```
 /// use greenloop::apps::echo::Echo;
-/// use greenloop::server::StreamServer;
+/// use greenloop::server::{DatagramServer, StreamServer};
 /// use std::time::Duration;
 ///
 /// let server = StreamServer::bind("127.0.0.1:0")?.start(Echo::new())?;
+/// assert!(server.drain(Duration::from_secs(1))?.is_clean());
+/// let server = DatagramServer::bind("127.0.0.1:0")?.start(Echo::new())?;
 /// assert!(server.drain(Duration::from_secs(1))?.is_clean());
 /// # Ok::<(), greenloop::Error>(())
 /// ```
@@ -28,7 +32,7 @@ pub struct Echo {
     logger: Option<Arc<Logger>>,
 }
 
-type Logger = dyn Fn(&ConnInfo, &[u8]) + Send + Sync;
+type Logger = dyn Fn(&Addr, &[u8]) + Send + Sync;
 
 impl Echo {
     /// An echo that tells nobody.
@@ -36,11 +40,11 @@ impl Echo {
         Self::default()
     }
 
-    /// An echo that shows `logger` all it reads, before it answers.
+    /// An echo that shows `logger` the peer and all it reads, before it answers.
     ///
     /// The logger runs in the connection's greenlet; while it takes its time, that
-    /// connection waits.
-    pub fn with_logger(logger: impl Fn(&ConnInfo, &[u8]) + Send + Sync + 'static) -> Self {
+    /// connection waits. So does the next datagram.
+    pub fn with_logger(logger: impl Fn(&Addr, &[u8]) + Send + Sync + 'static) -> Self {
         Self {
             logger: Some(Arc::new(logger)),
         }
@@ -57,10 +61,19 @@ impl Handler for Echo {
                 return Ok(());
             }
             if let Some(logger) = &self.logger {
-                logger(conn.info(), &buf[..count]);
+                logger(conn.peer_addr(), &buf[..count]);
             }
             conn.write_all(&buf[..count])?;
         }
+    }
+}
+
+impl DatagramHandler for Echo {
+    fn handle(&self, datagram: &mut Datagram) -> Result<()> {
+        if let Some(logger) = &self.logger {
+            logger(datagram.peer(), datagram.data());
+        }
+        datagram.reply(datagram.data())
     }
 }
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::net::Stream;
+use crate::net::{Addr, Stream};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::sleep::sleep;
-use crate::server::{Conn, ConnInfo, Handler};
+use crate::server::{Conn, ConnInfo, Datagram, DatagramHandler, Handler};
 
 /// Welcomes a client, and answers each name it sends, until it sends `exit`, ends its
 /// direction, or the server drains.
@@ -49,6 +49,7 @@ pub struct Hello {
     bye: String,
     delay: Duration,
     watcher: Arc<Watcher>,
+    name_watcher: Arc<NameWatcher>,
 }
 
 /// What a [`Hello`] tells of a client.
@@ -63,6 +64,7 @@ pub enum Event<'a> {
 }
 
 type Watcher = dyn Fn(&ConnInfo, Event<'_>) + Send + Sync;
+type NameWatcher = dyn Fn(&Addr, &[u8]) + Send + Sync;
 
 impl Hello {
     /// The tutorials' texts: `hello!` at first, `Hello, NAME!` to each name at once, and
@@ -108,6 +110,13 @@ impl Hello {
         watcher: impl Fn(&ConnInfo, Event<'_>) + Send + Sync + 'static,
     ) -> Self {
         self.watcher = Arc::new(watcher);
+        self
+    }
+
+    /// Tells `watcher` who has sent which name in a datagram.
+    #[must_use]
+    pub fn name_watcher(mut self, watcher: impl Fn(&Addr, &[u8]) + Send + Sync + 'static) -> Self {
+        self.name_watcher = Arc::new(watcher);
         self
     }
 
@@ -177,6 +186,7 @@ impl Default for Hello {
             bye: String::new(),
             delay: Duration::ZERO,
             watcher: Arc::new(|_, _| {}),
+            name_watcher: Arc::new(|_, _| {}),
         }
     }
 }
@@ -189,6 +199,23 @@ impl fmt::Debug for Hello {
             .field("bye", &self.bye)
             .field("delay", &self.delay)
             .finish_non_exhaustive()
+    }
+}
+
+/// Of datagrams, each is a name, with or without a line end, and gets the answer alone:
+/// there is no welcome and no end.
+///
+/// The delay of one is everybody's where the server has one handler only.
+impl DatagramHandler for Hello {
+    fn handle(&self, datagram: &mut Datagram) -> Result<()> {
+        let name = datagram.data();
+        let name = name.strip_suffix(b"\n").unwrap_or(name);
+        let name = name.strip_suffix(b"\r").unwrap_or(name);
+        (self.name_watcher)(datagram.peer(), name);
+        if !self.delay.is_zero() {
+            sleep(self.delay)?;
+        }
+        datagram.reply(self.answer(name).as_bytes())
     }
 }
 

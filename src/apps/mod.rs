@@ -4,6 +4,8 @@
 //! Here: what a program does. Not here: argument parsing, standard output, exit codes
 //! (`cli/`), and anything two programs share (that belongs on a lower floor).
 
+pub mod broadcast;
+pub mod chatroom;
 pub mod connect;
 pub mod demo_framing;
 pub mod demo_gevent;

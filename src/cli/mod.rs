@@ -6,6 +6,7 @@
 //! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
 
 mod args;
+mod broadcast;
 mod completions;
 mod connect;
 mod demo;
@@ -105,6 +106,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Demos(Demos::Demo(command)) => demo::run(&command),
         Command::Servers(Servers::Listen(args)) => listen::run(&args),
         Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
+        Command::Clients(Clients::Broadcast(args)) => broadcast::run(&args),
         Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),

@@ -12,6 +12,7 @@ mod origin;
 mod support;
 
 mod connect;
+mod datagrams;
 mod demo;
 mod get;
 mod hello;

@@ -181,7 +181,7 @@ fn man_pages_are_rendered_without_warnings() {
     greenloop(["man"]).arg(folder.path()).run().succeeds();
     for name in folder.names() {
         let output = Command::new(&groff)
-            .args(["-man", "-Tutf8", "-ww", "-rLL=100n"])
+            .args(["-man", "-Kutf8", "-Tutf8", "-ww", "-rLL=100n"])
             .arg(folder.path().join(&name))
             .output()
             .unwrap();

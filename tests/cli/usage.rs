@@ -12,7 +12,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&["demo", "yield", "--rounds", "-1"], "-1"),
         (&["demo", "yield", "--delay", "5 weeks"], "500ms"),
         (&["serve", "echo", "--listen", "localhost"], "has no port"),
-        (&["serve", "echo", "--listen", "udp://:7788"], "tcp://"),
+        (&["serve", "chatroom", "--listen", "tcp://:7788"], "udp://"),
         (&["serve", "echo", "--workers", "0"], "0"),
         (&["load", "localhost:http"], "port"),
         (&["load", "127.0.0.1:1", "-s", "0"], "at least 1 byte"),

@@ -13,6 +13,7 @@
 mod peers;
 mod support;
 
+mod chatroom;
 mod datagram_server;
 mod datagrams;
 mod duplex;

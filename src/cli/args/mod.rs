@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with defaults and units.
 
+mod broadcast;
 mod connect;
 mod demo;
 mod get;
@@ -9,6 +10,7 @@ mod serve;
 mod tools;
 mod upload;
 
+pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
@@ -110,6 +112,15 @@ input is a datagram, with its line end; what is typed without one is sent as it 
 Bytes are printed as they are into a pipe or a file; on a terminal, what could control it is
 escaped. Exit code: 0 the conversation has ended, 1 it failed, 130 Ctrl-C.")]
     Connect(ConnectArgs),
+
+    /// Say something to everybody on the local network, and print who answers
+    #[command(after_help = "Examples:
+  greenloop broadcast 7788
+  greenloop broadcast 7788 'who is there?' --wait 2s --address 192.168.1.255
+
+To be heard: greenloop serve echo --listen udp://0.0.0.0:7788. Every answer is a line with its
+sender. Ctrl-C ends it; exit code 0, however many have answered.")]
+    Broadcast(BroadcastArgs),
 
     /// Load an echo server and measure it: rate, latency percentiles, errors
     #[command(after_help = "Examples:

@@ -1,5 +1,6 @@
 //! `greenloop serve`: which servers there are, and what they have in common.
 
+use crate::cli::serve::chatroom::ChatroomArgs;
 use crate::cli::serve::echo::EchoArgs;
 use crate::cli::serve::hello::HelloArgs;
 use crate::cli::serve::upload::UploadArgs;
@@ -15,19 +16,32 @@ pub(crate) enum ServeCommand {
     #[command(after_help = "Examples:
   greenloop serve echo
   greenloop serve echo --listen 127.0.0.1:0 --listen [::1]:7788 --idle-timeout 5m
+  greenloop serve echo --listen tcp://:7788 --listen udp://:7788
   greenloop serve echo --model epoll
 
 SIGINT or SIGTERM drains: no new connections, idle ones are closed, the rest may finish
 within --drain. A second signal ends at once. Exit code 0 after a drain.")]
     Echo(EchoArgs),
 
+    /// Show what is said in datagrams to everybody, with the time and the sender
+    #[command(after_help = "Examples:
+  greenloop serve chatroom
+  greenloop serve chatroom --listen udp://:7788 --relay --member-timeout 10m
+
+To join: greenloop connect udp://127.0.0.1:7788. With --relay each line goes to all others who
+have said something within --member-timeout, and to nobody else. What one sender says beyond
+--rate a second is not heard. SIGINT or SIGTERM ends it with exit code 0.")]
+    Chatroom(ChatroomArgs),
+
     /// Greet who sends a name, until they send exit or end
     #[command(after_help = "Examples:
   greenloop serve hello --delay 1s
   greenloop serve hello --welcome '' --reply '{} 是的呢' --bye bye
+  greenloop serve hello --listen udp://:9000
 
 What arrives at once is a name, without a line end. A client that sends line ends is read by
-lines from then on, so that several names may come at once. A name has at most 8191 bytes.")]
+lines from then on, so that several names may come at once. A name has at most 8191 bytes. A
+datagram is a name, and gets the answer alone: no welcome, no bye.")]
     Hello(HelloArgs),
 
     /// Take files and put them into a folder

@@ -1,5 +1,6 @@
 //! `greenloop serve echo`.
 
+use super::datagrams::{LISTEN_ANY, Program, run_both};
 use super::models::{self, Given, ModelArgs};
 use super::{ServerArgs, data_logger};
 use crate::apps::echo::Echo;
@@ -7,7 +8,7 @@ use crate::cli::Outcome;
 use clap::Args;
 
 #[derive(Debug, Args)]
-#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788").help(LISTEN_ANY)))]
 pub(crate) struct EchoArgs {
     #[command(flatten)]
     given: Given,
@@ -29,11 +30,16 @@ pub(super) fn run(args: &EchoArgs) -> Outcome {
         return outcome;
     }
     let log_data = args.log_data;
-    super::run(&args.server, move |lines| {
-        Ok(if log_data {
+    run_both(&args.server, move |lines| {
+        let echo = if log_data {
             Echo::with_logger(data_logger(lines))
         } else {
             Echo::new()
+        };
+        Ok(Program {
+            stream: echo.clone(),
+            datagram: echo,
+            handlers: 1,
         })
     })
 }

@@ -5,17 +5,22 @@
 //! is a file with its arguments, in which [`ServerArgs`] is flattened, and a call of [`run`]
 //! that makes its handler; `echo.rs` is the model.
 
+pub(super) mod chatroom;
+mod datagrams;
 pub(super) mod echo;
 pub(super) mod hello;
 pub(super) mod models;
 pub(super) mod upload;
 
 use super::args::{ServeCommand, ServerArgs};
-use super::printer::{Lines, Printer};
+use super::printer::Lines;
 use super::units::{show_bytes, show_count};
 use super::{Failure, Outcome, out};
 use crate::error::{Error, Result};
-use crate::server::{ConnEnd, ConnInfo, Handler, Observer, Report, ServerConfig};
+use crate::net::Addr;
+use crate::server::{
+    self, ConnEnd, ConnInfo, Datagram, DropReason, Handler, Observer, Report, ServerConfig,
+};
 use crate::util::escape;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +29,7 @@ use std::time::{Duration, Instant};
 /// Runs the server that was asked for.
 pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
     match command {
+        ServeCommand::Chatroom(args) => chatroom::run(args),
         ServeCommand::Echo(args) => echo::run(args),
         ServeCommand::Hello(args) => hello::run(args),
         ServeCommand::Upload(args) => upload::run(args),
@@ -33,6 +39,7 @@ pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
 /// Serves what `handler` makes, until a signal.
 ///
 /// Succeeds if the drain cut nobody off.
+#[allow(dead_code, reason = "for servers of connections alone")]
 fn run<H: Handler>(
     args: &ServerArgs,
     handler: impl FnOnce(&Lines) -> Result<H> + Send + 'static,
@@ -43,40 +50,37 @@ fn run<H: Handler>(
              expected tcp:// or unix:"
         )));
     }
-    super::start_runtime(args.workers)?;
-    let printer = Printer::start()?;
-    let config = config(args, printer.lines());
-    let (addresses, lines) = (args.listen.clone(), printer.lines().clone());
-    let report = crate::run(move || {
-        let server = config.bind_all(addresses)?;
-        let bound = server.addrs().to_vec();
-        let server = server.start(handler(&lines)?)?;
-        // Before the line that others wait for: who reads it may send a signal at once.
-        server.stop_on_signals()?;
-        bound
-            .iter()
-            .for_each(|addr| out::line_or_nothing(format_args!("listening on {addr}")));
-        server.wait()
-    });
-    printer.finish();
-    let report = report?;
-    out::line_or_nothing(summary(&report));
+    datagrams::run_both(args, move |lines| {
+        Ok(datagrams::Program {
+            stream: handler(lines)?,
+            datagram: |_: &mut Datagram| Ok(()),
+            handlers: 1,
+        })
+    })
+}
+
+/// Tells what a server has done.
+fn finish(report: &Report) -> Outcome {
+    out::line_or_nothing(summary(report));
     if report.is_clean() {
         return Ok(());
     }
-    Err(Failure::Failed(match report.fatal {
-        Some(error) => error,
+    Err(Failure::Failed(match &report.fatal {
+        Some(error) => error.clone(),
         None => format!("{} connections were cut off", report.killed),
     }))
 }
 
-fn config(args: &ServerArgs, lines: &Lines) -> ServerConfig {
-    let events = Events {
+fn events(args: &ServerArgs, lines: &Lines) -> Events {
+    Events {
         lines: lines.clone(),
         drain: args.drain,
         begun: Instant::now(),
         next_warning_ms: AtomicU64::new(0),
-    };
+    }
+}
+
+fn config(args: &ServerArgs, events: Events) -> ServerConfig {
     let config = ServerConfig::new()
         .idle_timeout(args.idle_timeout.0)
         .write_timeout(args.write_timeout.0)
@@ -109,9 +113,9 @@ fn summary(report: &Report) -> String {
 }
 
 /// Prints `recv: …` for what arrives, escaped and cut to what a person can read.
-fn data_logger(lines: &Lines) -> impl Fn(&ConnInfo, &[u8]) + Send + Sync + 'static {
+fn data_logger(lines: &Lines) -> impl Fn(&Addr, &[u8]) + Send + Sync + 'static {
     let lines = lines.clone();
-    move |_conn, data| {
+    move |_peer, data| {
         let shown = escape(&data[..data.len().min(LOGGED_BYTES_MAX)]);
         let rest = match data.len().saturating_sub(LOGGED_BYTES_MAX) {
             0 => String::new(),
@@ -160,6 +164,29 @@ impl Observer for Events {
     fn accept_error(&self, error: &Error, pause: Option<Duration>) {
         let pause = pause.unwrap_or_default();
         self.warn(|| format!("accepting: {error}; next try in {pause:?}"));
+    }
+
+    fn handled(&self, datagram: &Datagram, outcome: &server::Outcome) {
+        match outcome {
+            server::Outcome::Finished => {}
+            server::Outcome::Panicked(text) => {
+                self.warn(|| format!("the handler of a datagram panicked: {text}"));
+            }
+            outcome if log::log_enabled!(log::Level::Info) => {
+                let text = format!("datagram of {}: {outcome:?}", datagram.peer());
+                self.lines.log(log::Level::Info, text);
+            }
+            _ => {}
+        }
+    }
+
+    fn dropped(&self, peer: &Addr, reason: DropReason) {
+        self.warn(|| format!("dropped a datagram of {peer}: {reason}"));
+    }
+
+    fn receive_error(&self, error: &Error, pause: Option<Duration>) {
+        let pause = pause.unwrap_or_default();
+        self.warn(|| format!("receiving: {error}; next try in {pause:?}"));
     }
 
     fn draining(&self, open: usize) {

@@ -1,5 +1,6 @@
 //! Sockets of messages.
 
+use greenloop::apps::broadcast::Broadcast;
 use greenloop::net::{UdpSocket, UnixDatagram};
 
 use super::{LONG, Row, Rows, later, soon};
@@ -113,7 +114,13 @@ pub(in super::super) fn datagrams() -> Vec<Row> {
         .call("send_to_deadline", |f| {
             f.near.send_to_deadline(b"no", &f.name, later())
         });
-    [udp.rows, unix.rows, full.rows]
+    let asking = Rows::on(
+        "Broadcast",
+        || Broadcast::new(9, "Hi").to([127, 255, 255, 255]),
+        |_| {},
+    )
+    .call("run", |broadcast| broadcast.run(|_, _| {}));
+    [udp.rows, unix.rows, full.rows, asking.rows]
         .into_iter()
         .flatten()
         .collect()
