@@ -93,6 +93,12 @@ rows! {
         let run = server.finish();
         assert!(run.succeeds().ends_with(" says: 我爱Python\n"), "{run:?}");
     });
+    tftp [] => holds(&[
+        "listening on 127.0.0.1:",
+        "hello over UDP\n",
+        "bytes are there\n",
+        "access violation: hidden files are not served (error 2)\n",
+    ]);
     watchdog [] => ends(|run| {
         assert_eq!(run.code, 0, "{run:?}");
         let told = run.stderr.contains("\"hog\"") && run.stderr.contains("\"patient\"");

@@ -22,6 +22,7 @@ mod process_tree;
 mod progress;
 mod serve;
 mod terminal;
+mod tftp;
 mod tour;
 mod units;
 mod upload;
@@ -111,6 +112,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),
         Command::Clients(Clients::Upload(args)) => upload::run(&args),
+        Command::Clients(Clients::Tftp(command)) => tftp::run(&command),
         Command::Tools(Tools::Completions(args)) => completions::run(&args),
         Command::Tools(Tools::Man(args)) => man::run(&args),
     }

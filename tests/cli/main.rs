@@ -20,6 +20,7 @@ mod listen;
 mod load;
 mod models;
 mod serve;
+mod tftp;
 mod tools;
 mod tour;
 mod upload;

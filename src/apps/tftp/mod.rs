@@ -8,13 +8,14 @@ mod client;
 mod flow;
 mod link;
 mod local;
+mod report;
 mod root;
 mod server;
 mod service;
 
 pub use client::{Client, Transferred};
+pub use report::{Counts, Direction, Ended, Outcome};
 pub use server::{Handle, Server};
-pub use service::{Counts, Direction, Ended, Outcome};
 
 /// Tells whether it was the disk that had no room, or a limit on what may be written.
 fn is_full(error: &std::io::Error) -> bool {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::report::{Counts, Ended};
 use super::root::Root;
-use super::service::{Counts, Ended, Rules, Service};
+use super::service::{Rules, Service};
 use crate::error::{Error, Result};
 use crate::net::Addr;
 use crate::proto::tftp::{Limits, Retry};
@@ -212,6 +213,7 @@ impl Handle {
     #[track_caller]
     pub fn drain(&self, limit: Duration) -> Result<Counts> {
         let end = Deadline::after(limit);
+        self.service.hurry();
         self.server.drain(limit)?;
         if !self.service.group().join_deadline(end)? {
             self.service.group().kill()?;

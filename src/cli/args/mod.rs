@@ -7,6 +7,7 @@ mod get;
 mod listen;
 mod load;
 mod serve;
+mod tftp;
 mod tools;
 mod upload;
 
@@ -17,6 +18,7 @@ pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use listen::ListenArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{ServeCommand, ServerArgs};
+pub(crate) use tftp::{TftpCommand, TftpGetArgs, TftpPutArgs, TransferArgs, wait as tftp_wait};
 pub(crate) use tools::{CompletionsArgs, ManArgs, ShellArg};
 pub(crate) use upload::UploadArgs;
 
@@ -149,6 +151,13 @@ The partner is greenloop serve upload. Each file is checked at the other end, an
 whole or not at all. Exit code: 0 all arrived, 1 some did not, 2 wrong usage."
     )]
     Upload(UploadArgs),
+
+    /// Read or write a file over TFTP
+    #[command(
+        subcommand,
+        after_help = "Example:\n  greenloop tftp get 127.0.0.1:6969 motd"
+    )]
+    Tftp(TftpCommand),
 }
 
 #[derive(Debug, Subcommand)]

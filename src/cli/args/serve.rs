@@ -3,6 +3,7 @@
 use crate::cli::serve::chatroom::ChatroomArgs;
 use crate::cli::serve::echo::EchoArgs;
 use crate::cli::serve::hello::HelloArgs;
+use crate::cli::serve::tftp::TftpArgs;
 use crate::cli::serve::upload::UploadArgs;
 use crate::cli::units::{self, Limit};
 use crate::net::Endpoint;
@@ -53,6 +54,16 @@ The partner is greenloop upload FILE HOST:PORT. Names are made safe: none leaves
 none is hidden. A file is there when it is whole, checked and on the disk; of an upload that
 ends early nothing is left. Anybody who reaches the address may upload.")]
     Upload(UploadArgs),
+
+    /// Serve a folder's files over TFTP
+    #[command(after_help = "Examples:
+  greenloop serve tftp --root /srv/tftp
+  greenloop serve tftp --root incoming --writable --max-size 100M --listen :69
+
+Options of RFC 2347 to 2349 and 7440 are agreed on. A file that is written is seen when all
+of it is on the disk. SIGINT or SIGTERM drains: no new requests, running transfers may finish
+within --drain. A second signal ends at once. Exit code 0 after a drain.")]
+    Tftp(TftpArgs),
 }
 
 /// What every server takes.

@@ -10,6 +10,7 @@ mod datagrams;
 pub(super) mod echo;
 pub(super) mod hello;
 pub(super) mod models;
+pub(super) mod tftp;
 pub(super) mod upload;
 
 use super::args::{ServeCommand, ServerArgs};
@@ -32,6 +33,7 @@ pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
         ServeCommand::Chatroom(args) => chatroom::run(args),
         ServeCommand::Echo(args) => echo::run(args),
         ServeCommand::Hello(args) => hello::run(args),
+        ServeCommand::Tftp(args) => tftp::run(args),
         ServeCommand::Upload(args) => upload::run(args),
     }
 }

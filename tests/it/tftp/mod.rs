@@ -3,6 +3,7 @@
 
 mod client;
 mod exchange;
+mod peers;
 mod relay;
 mod server;
 mod transfers;
