@@ -61,6 +61,19 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     out
 }
 
+/// Escapes the same in what people have written, and leaves their backslashes alone.
+pub(crate) fn defuse(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe_on_a_terminal(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Tells whether `c` can move the cursor, hide text or turn its direction.
 pub(crate) fn is_unsafe_on_a_terminal(c: char) -> bool {
     c.is_control()
@@ -73,7 +86,7 @@ pub(crate) fn is_unsafe_on_a_terminal(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{defuse, escape};
 
     #[test]
     fn text_passes_and_controls_are_escaped() {
@@ -81,5 +94,9 @@ mod tests {
         assert_eq!(escape(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(escape(b"\xff\\"), "\\xff\\\\");
         assert_eq!(escape("x\u{202e}y".as_bytes()), "x\\u{202e}y");
+        assert_eq!(
+            defuse("C:\\我 \u{1b}[2J\u{9b}\u{202e}"),
+            "C:\\我 \\u{1b}[2J\\u{9b}\\u{202e}"
+        );
     }
 }

@@ -130,20 +130,8 @@ fn start_runtime(workers: Option<NonZeroUsize>) -> Outcome {
 
 fn complain(text: &str, code: u8) -> u8 {
     // An operating system's or a peer's words may come with anything in them.
-    out::note(format_args!("error: {}", one_line(text)));
+    out::note(format_args!("error: {}", crate::util::defuse(text)));
     code
-}
-
-/// Escapes what would break the line or the terminal; backslashes of ours stay.
-fn one_line(text: &str) -> String {
-    let words = text.chars().map(|c| {
-        if crate::util::is_unsafe_on_a_terminal(c) {
-            c.escape_default().to_string()
-        } else {
-            c.into()
-        }
-    });
-    words.collect()
 }
 
 /// Makes one line of the parser's answer and points to the help of the subcommand meant.

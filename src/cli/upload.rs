@@ -139,7 +139,7 @@ impl Job {
                     Event::Failed(format!("error: {shown}: the server refuses it: {text}"))
                 }
                 Err(error) => {
-                    let text = super::one_line(&error.to_string());
+                    let text = crate::util::defuse(&error.to_string());
                     Event::Failed(format!("error: uploading {shown}: {text}"))
                 }
             };
