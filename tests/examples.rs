@@ -10,7 +10,7 @@
 mod support;
 
 use rustix::process::Signal;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use support::{Greenloop, PATIENCE, Run, Running, example_program};
 
@@ -35,6 +35,18 @@ rows! {
         assert_eq!(count(" is back"), 4, "{run:?}");
         assert!(count("others run") > 1, "{run:?}");
         assert_eq!(lines.last(), Some(&"4 calls on 3 threads"));
+    });
+    chat_server ["127.0.0.1:0"] => serves(|server, address| {
+        let mut one = connect(address);
+        assert_eq!(line(&mut one), "you are 1\n");
+        let mut other = connect(address);
+        assert_eq!(line(&mut one), "2: has come\n");
+        other.get_mut().write_all("我爱\u{1b}Python\r\n".as_bytes()).unwrap();
+        assert_eq!(line(&mut one), "2: 我爱\\u{1b}Python\n");
+        drop(other);
+        assert_eq!(line(&mut one), "2: has gone\n");
+        assert!(stop(server).contains("2 visits\n"));
+        assert_eq!(line(&mut one), "");
     });
     download [] => holds(&["6 bytes from http://", "20 saved, 0 failed in "]);
     echo_server ["127.0.0.1:0"] => serves(|server, address| {
@@ -166,6 +178,19 @@ fn stop(server: Running) -> String {
     server.signal(Signal::TERM);
     let run = server.finish();
     run.succeeds().to_owned()
+}
+
+fn connect(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+/// The next line with its end; nothing at the end of the stream.
+fn line(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    line
 }
 
 /// All that a server answers to `text` and an end.

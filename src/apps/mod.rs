@@ -5,6 +5,7 @@
 //! (`cli/`), and anything two programs share (that belongs on a lower floor).
 
 pub mod broadcast;
+pub mod chat;
 pub mod chatroom;
 pub mod connect;
 pub mod demo_framing;

@@ -50,6 +50,13 @@ impl TokenBucket {
             }
         }
     }
+
+    /// Takes `count` more that nobody asked for: what is done already, and turned out to be
+    /// dear. They are paid back before the next one is to be had.
+    pub fn charge(&mut self, now: Instant, count: u32) {
+        let paid_at = self.paid_at.map_or(now, |at| at.max(now));
+        self.paid_at = paid_at.checked_add(self.interval.saturating_mul(count));
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +89,19 @@ mod tests {
         for (at, expected) in table {
             assert_eq!(bucket.take(start + ms(at)), expected, "at {at} ms");
         }
+    }
+
+    #[test]
+    fn what_is_charged_is_paid_back_first() {
+        let ms = Duration::from_millis;
+        let now = Instant::now();
+        let mut bucket = TokenBucket::new(3, ms(100));
+        assert_eq!(bucket.take(now), Ok(()));
+        bucket.charge(now, 10);
+        assert_eq!(bucket.take(now), Err(ms(900)));
+        assert_eq!(bucket.take(now + ms(900)), Ok(()));
+        bucket.charge(now + ms(900), 0);
+        assert_eq!(bucket.take(now + ms(999)), Err(ms(1)));
     }
 
     #[test]
