@@ -7,6 +7,7 @@
 
 mod args;
 mod broadcast;
+mod chat;
 mod completions;
 mod connect;
 mod demo;
@@ -108,6 +109,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Servers(Servers::Listen(args)) => listen::run(&args),
         Command::Servers(Servers::Serve(command)) => serve::dispatch(&command),
         Command::Clients(Clients::Broadcast(args)) => broadcast::run(&args),
+        Command::Clients(Clients::Chat(args)) => chat::run(&args),
         Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),
         Command::Clients(Clients::Get(args)) => get::run(&args),

@@ -46,6 +46,11 @@ impl Output {
             Some(text) => text.add(bytes).into_bytes(),
         })
     }
+
+    /// Writes what is ours and may move the cursor.
+    pub(super) fn write_raw(&self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write(bytes.to_vec())
+    }
 }
 
 impl Writer {

@@ -11,6 +11,7 @@ mod origin;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chat;
 mod connect;
 mod datagrams;
 mod demo;

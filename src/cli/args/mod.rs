@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with defaults and units.
 
 mod broadcast;
+mod chat;
 mod connect;
 mod demo;
 mod get;
@@ -12,6 +13,7 @@ mod tools;
 mod upload;
 
 pub(crate) use broadcast::BroadcastArgs;
+pub(crate) use chat::ChatArgs;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
@@ -123,6 +125,18 @@ escaped. Exit code: 0 the conversation has ended, 1 it failed, 130 Ctrl-C.")]
 To be heard: greenloop serve echo --listen udp://0.0.0.0:7788. Every answer is a line with its
 sender. Ctrl-C ends it; exit code 0, however many have answered.")]
     Broadcast(BroadcastArgs),
+
+    /// Take part in a chat room (serve chat)
+    #[command(after_help = "Examples:
+  greenloop chat 127.0.0.1:7788 --name ann
+  { echo bot; tail -f log.txt; } | greenloop chat unix:/run/room
+
+The first line is a name, each further one is said to the others; /who, /nick NAME, /help and
+/quit are the room's commands. The end of the input leaves the room.
+
+On a terminal, what could control it is escaped. Exit code: 0 the room or the input has ended,
+1 it failed, 130 Ctrl-C.")]
+    Chat(ChatArgs),
 
     /// Load an echo server and measure it: rate, latency percentiles, errors
     #[command(after_help = "Examples:

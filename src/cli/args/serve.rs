@@ -1,5 +1,6 @@
 //! `greenloop serve`: which servers there are, and what they have in common.
 
+use crate::cli::serve::chat::ChatArgs;
 use crate::cli::serve::chatroom::ChatroomArgs;
 use crate::cli::serve::echo::EchoArgs;
 use crate::cli::serve::hello::HelloArgs;
@@ -64,13 +65,24 @@ Options of RFC 2347 to 2349 and 7440 are agreed on. A file that is written is se
 of it is on the disk. SIGINT or SIGTERM drains: no new requests, running transfers may finish
 within --drain. A second signal ends at once. Exit code 0 after a drain.")]
     Tftp(TftpArgs),
+
+    /// Hold a chat room: everybody sees what the others say
+    #[command(after_help = "Examples:
+  greenloop serve chat --log-data
+  greenloop serve chat --listen :7788 --members 50 --history 20
+
+Join with greenloop chat, or with nc HOST PORT: the first line is a name, each further one
+is said; /help tells the commands. Times are UTC. A line has at most 8192 bytes. Who does
+not read what is said is out when 1024 lines or 1 MiB wait, and who says more than 10 lines
+or 10 KiB a second is read more slowly.")]
+    Chat(ChatArgs),
 }
 
 /// What every server takes.
 ///
 /// Flattened into the arguments of each, which name where it listens by default:
 /// `#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Address to listen on: HOST:PORT, tcp://HOST:PORT, unix:PATH or unix:@NAME; port 0 lets
     /// the system choose, an empty host means every address; may be given more than once

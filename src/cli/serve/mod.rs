@@ -5,6 +5,7 @@
 //! is a file with its arguments, in which [`ServerArgs`] is flattened, and a call of [`run`]
 //! that makes its handler; `echo.rs` is the model.
 
+pub(super) mod chat;
 pub(super) mod chatroom;
 mod datagrams;
 pub(super) mod echo;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
     match command {
         ServeCommand::Chatroom(args) => chatroom::run(args),
+        ServeCommand::Chat(args) => chat::run(args),
         ServeCommand::Echo(args) => echo::run(args),
         ServeCommand::Hello(args) => hello::run(args),
         ServeCommand::Tftp(args) => tftp::run(args),
