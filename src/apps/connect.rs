@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "tls")]
+use crate::net::tls::{ClientSide, TlsConnector, TlsReadHalf, TlsWriteHalf};
 use crate::net::{
     Endpoint, ReadHalf, UdpSocket, UnixAddr, UnixDatagram, WriteHalf, connect_stream,
 };
@@ -227,6 +229,25 @@ impl Peer {
         }
     }
 
+    /// Connects to a peer of streams, and begins TLS with it as `name`.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As connecting of its kind; what TLS says.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(
+        endpoint: &Endpoint,
+        connector: &TlsConnector,
+        name: &str,
+        limit: Deadline,
+    ) -> Result<Self> {
+        let stream = connect_stream(endpoint, limit)?;
+        let (from, to) = connector.connect(name, stream, limit)?.into_halves()?;
+        Ok(Self::new(endpoint, from, to, false))
+    }
+
     fn new(
         name: &Endpoint,
         from: impl Receiver + 'static,
@@ -292,11 +313,33 @@ impl Sender for WriteHalf {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        match self.shutdown() {
-            // The peer has gone, and has had all.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            ended => ended,
-        }
+        unless_gone(self.shutdown())
+    }
+}
+
+/// The end of a direction, which a peer that has gone after it had all need not hear of.
+fn unless_gone(ended: io::Result<()>) -> io::Result<()> {
+    match ended {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        ended => ended,
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Receiver for TlsReadHalf<ClientSide> {
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self, buf)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Sender for TlsWriteHalf<ClientSide> {
+    fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        unless_gone(self.shutdown())
     }
 }
 

@@ -6,6 +6,8 @@ use super::{EXIT_INTERRUPTED, Failure, Outcome};
 use crate::apps::connect::{Conversation, Peer};
 use crate::error::{Error, Result};
 use crate::fs::stdin;
+use crate::net::Endpoint;
+use crate::net::tls::TlsConnector;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::greenlet::Greenlet;
 use crate::runtime::spawn::spawn;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 /// Talks to the peer until one of both has ended and nothing more is to come.
 pub(crate) fn run(args: &ConnectArgs) -> Outcome {
+    let tls = tls(args)?;
     super::start_runtime(None)?;
     let writer = Writer::new();
     let (endpoint, limit) = (args.endpoint.clone(), args.connect_timeout.0);
@@ -25,13 +28,45 @@ pub(crate) fn run(args: &ConnectArgs) -> Outcome {
         .ends_with_peer(io::stdin().is_terminal());
     let output = Output::new(&writer);
     let ended = until_signal(move || {
-        let peer = Peer::connect(&endpoint, limit.into())?;
+        let peer = match tls {
+            None => Peer::connect(&endpoint, limit.into())?,
+            Some((connector, name)) => {
+                Peer::connect_tls(&endpoint, &connector, &name, limit.into())?
+            }
+        };
         talk(&conversation, peer, output)
     });
     match writer.failure() {
         Some(failure) => Err(failure),
         None => ended,
     }
+}
+
+/// Whom to trust, and as whom, if TLS was asked for.
+fn tls(args: &ConnectArgs) -> Result<Option<(TlsConnector, String)>, Failure> {
+    if !args.tls {
+        return Ok(None);
+    }
+    let host = match &args.endpoint {
+        Endpoint::Tcp(address) => address.host(),
+        Endpoint::Unix(_) => None,
+        Endpoint::Udp(_) | Endpoint::Unixgram(_) => {
+            return Err(Failure::usage(
+                "--tls is for streams, and these are datagrams",
+            ));
+        }
+    };
+    let name = args.server_name.clone().or(host);
+    let name = name.ok_or_else(|| Failure::usage("--tls needs a --server-name here"))?;
+    let connector = match &args.ca {
+        _ if args.insecure => TlsConnector::trusting_anybody()?,
+        None => TlsConnector::new()?,
+        Some(path) => {
+            let trusting = || TlsConnector::trusting(&std::fs::read(path)?);
+            trusting().map_err(|error| error.context(path.display()))?
+        }
+    };
+    Ok(Some((connector, name)))
 }
 
 fn talk(conversation: &Conversation, peer: Peer, mut output: Output) -> Result<()> {

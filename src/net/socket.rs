@@ -132,6 +132,14 @@ impl StreamSocket {
     }
 }
 
+impl StreamSocket {
+    /// Writes what there is room for, and never waits.
+    #[cfg(feature = "tls")]
+    pub(super) fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        Ok(send(self.get_ref(), buf, SendFlags::NOSIGNAL)?)
+    }
+}
+
 fn receive(socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket, buf, RecvFlags::empty())?.0)
 }

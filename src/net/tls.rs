@@ -3,6 +3,9 @@
 //! A thin layer: certificates and policy are rustls' own configuration types. The
 //! handshake has a deadline, and after it a [`TlsStream`] is a [`Stream`] like others.
 
+mod halves;
+mod trust;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -20,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::net::stream::Stream;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, current};
+
+pub use halves::{TlsReadHalf, TlsWriteHalf};
 
 /// Makes the client's side of TLS connections.
 ///
@@ -94,6 +99,9 @@ pub struct TlsStream<S, C> {
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
 }
+
+/// rustls' state of a client, for who names the halves of a connection.
+pub(crate) type ClientSide = ClientConnection;
 
 /// The client's side of a TLS connection.
 pub type ClientTls<S> = TlsStream<S, ClientConnection>;

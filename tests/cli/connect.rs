@@ -360,7 +360,7 @@ fn real_server(program: &std::path::Path, args: &[&str]) -> Child {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let (listener, _) = listen();
     listener.local_addr().expect("it is bound").port()
 }
@@ -378,10 +378,10 @@ fn exchange(server: &mut Child, data: Vec<u8>) -> thread::JoinHandle<Vec<u8>> {
 }
 
 /// Connects again until somebody listens.
-fn connect_when_there(endpoint: &str, input: &[u8]) -> (Run, Vec<u8>) {
+pub(crate) fn connect_when_there(args: &[&str], input: &[u8]) -> (Run, Vec<u8>) {
     let begin = Instant::now();
     loop {
-        let (run, out) = connect_to_file(&[endpoint], input.to_vec());
+        let (run, out) = connect_to_file(args, input.to_vec());
         let is_early = run.stderr.contains("refused") || run.stderr.contains("no such file");
         if !is_early || begin.elapsed() > PATIENCE {
             return (run, out);
@@ -391,12 +391,12 @@ fn connect_when_there(endpoint: &str, input: &[u8]) -> (Run, Vec<u8>) {
 }
 
 /// So many bytes to a peer that is started for it, and so many back, at once.
-fn exchange_with(program: &str, args: &[&str], endpoint: &str, to: usize, from: usize) {
+fn exchange_with(program: &str, args: &[&str], own: &[&str], to: usize, from: usize) {
     let Some(program) = peer(program) else { return };
     let (to, from) = (content(to), content(from));
     let mut server = real_server(&program, args);
     let got = exchange(&mut server, from.clone());
-    let (run, out) = connect_when_there(endpoint, &to);
+    let (run, out) = connect_when_there(own, &to);
     run.succeeds();
     assert!(out == from, "{} of {} came", out.len(), from.len());
     let got = got.join().expect("it only reads");
@@ -405,8 +405,8 @@ fn exchange_with(program: &str, args: &[&str], endpoint: &str, to: usize, from: 
     let _ = server.wait();
 }
 
-fn two_ways_with(program: &str, args: &[&str], endpoint: &str) {
-    exchange_with(program, args, endpoint, 16 << 20, (16 << 20) + 1);
+pub(crate) fn two_ways_with(program: &str, args: &[&str], own: &[&str]) {
+    exchange_with(program, args, own, 16 << 20, (16 << 20) + 1);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn two_ways_with_socat() {
     two_ways_with(
         "socat",
         &["-t60", "-", &listen],
-        &format!("127.0.0.1:{port}"),
+        &[&format!("127.0.0.1:{port}")],
     );
 }
 
@@ -426,7 +426,7 @@ fn each_way_with_ncat() {
     for (way, to, from) in [("--recv-only", 16 << 20, 0), ("--send-only", 0, 16 << 20)] {
         let port = free_port().to_string();
         let args = ["-l", way, "127.0.0.1", &port];
-        exchange_with("ncat", &args, &format!("127.0.0.1:{port}"), to, from);
+        exchange_with("ncat", &args, &[&format!("127.0.0.1:{port}")], to, from);
     }
 }
 
@@ -435,5 +435,5 @@ fn two_ways_with_socat_over_a_unix_socket() {
     let folder = Folder::new();
     let path = folder.path().join("s").display().to_string();
     let listen = format!("UNIX-LISTEN:{path}");
-    two_ways_with("socat", &["-t60", "-", &listen], &format!("unix:{path}"));
+    two_ways_with("socat", &["-t60", "-", &listen], &[&format!("unix:{path}")]);
 }

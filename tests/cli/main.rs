@@ -13,6 +13,7 @@ mod support;
 
 mod chat;
 mod connect;
+mod connect_tls;
 mod datagrams;
 mod demo;
 mod get;

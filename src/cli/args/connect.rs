@@ -2,7 +2,8 @@
 
 use crate::cli::units::{self, Limit};
 use crate::net::Endpoint;
-use clap::Args;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -24,4 +25,20 @@ pub(crate) struct ConnectArgs {
     /// answers where the input for datagrams has
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration)]
     pub(crate) wait: Duration,
+
+    /// Speak TLS with a peer of streams
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Trust the certificates in this file (PEM) alone [default: Mozilla's]
+    #[arg(long, value_name = "FILE", requires = "tls", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Take anybody for whom they say they are: only for tests
+    #[arg(long, requires = "tls", conflicts_with = "ca")]
+    pub(crate) insecure: bool,
+
+    /// Whose certificate the peer has to show [default: the host of the endpoint]
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(crate) server_name: Option<String>,
 }

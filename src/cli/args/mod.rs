@@ -107,6 +107,7 @@ pub(crate) enum Clients {
     #[command(after_help = "Examples:
   greenloop connect 127.0.0.1:9999
   greenloop connect localhost:7788 < question.bin > answer.bin
+  greenloop connect example.com:443 --tls
   echo client1 | greenloop connect udp://127.0.0.1:9000 --wait 500ms
 
 The end of the input ends our direction of a stream; what the peer still says is printed. When
