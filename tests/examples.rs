@@ -29,6 +29,13 @@ macro_rules! rows {
 
 // In the order of the alphabet, so that two new ones seldom meet.
 rows! {
+    backlog [] => ends(|run| {
+        let told = run.succeeds();
+        for (backlog, queue) in [(0, 1), (2, 3), (5, 6)] {
+            assert!(told.contains(&format!("{queue} of 8 connected at once.\n")), "{run:?}");
+            assert!(told.contains(&format!("takes min({backlog}, ")), "{run:?}");
+        }
+    });
     blocking [] => ends(|run| {
         let lines: Vec<_> = run.succeeds().lines().collect();
         let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();

@@ -4,6 +4,7 @@
 //! Here: what a program does. Not here: argument parsing, standard output, exit codes
 //! (`cli/`), and anything two programs share (that belongs on a lower floor).
 
+pub mod backlog;
 pub mod broadcast;
 pub mod chat;
 pub mod chatroom;

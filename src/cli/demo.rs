@@ -1,7 +1,7 @@
 //! `greenloop demo`: the demos on standard output.
 
 use super::args::{DemoCommand, SwitchArgs};
-use super::{Outcome, demo_models, out};
+use super::{Outcome, backlog, demo_models, out};
 use crate::apps::demo_framing::framing_demo;
 use crate::apps::demo_gevent::gevent_demo;
 use crate::apps::demo_switch::{greenlet_demo, yield_demo};
@@ -21,6 +21,10 @@ pub(crate) fn run(command: &DemoCommand) -> Outcome {
         DemoCommand::Gevent { args, sleep } => switch(|out| run_gevent(out, args, *sleep)),
         DemoCommand::All(args) => switch(|out| run_all(out, args)),
         DemoCommand::Framing => framing(),
+        DemoCommand::Backlog { every } => {
+            start_one_worker()?;
+            backlog::demo(*every)
+        }
         DemoCommand::Models(args) => demo_models::run(args),
     }
 }

@@ -6,6 +6,7 @@
 //! 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
 
 mod args;
+mod backlog;
 mod broadcast;
 mod chat;
 mod completions;
@@ -115,6 +116,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Clients(Clients::Get(args)) => get::run(&args),
         Command::Clients(Clients::Upload(args)) => upload::run(&args),
         Command::Clients(Clients::Tftp(command)) => tftp::run(&command),
+        Command::Tools(Tools::Backlog(command)) => backlog::dispatch(&command),
         Command::Tools(Tools::Completions(args)) => completions::run(&args),
         Command::Tools(Tools::Man(args)) => man::run(&args),
     }

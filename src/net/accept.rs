@@ -91,7 +91,7 @@ impl ListenSocket {
         Ok(Addr::from_sockaddr(&self.get_ref().local_addr()?))
     }
 
-    pub(super) fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct(name);
         if let Ok(addr) = self.local_addr() {
             shown.field("local", &addr);

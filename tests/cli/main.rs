@@ -11,6 +11,7 @@ mod origin;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backlog;
 mod chat;
 mod connect;
 mod connect_tls;

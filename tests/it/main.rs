@@ -13,6 +13,7 @@
 mod peers;
 mod support;
 
+mod backlog;
 mod chat;
 mod chatroom;
 mod datagram_server;

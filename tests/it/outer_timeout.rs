@@ -398,6 +398,11 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "no name can be made to hang; see `passed_limit_ends_a_lookup_at_once`",
     ),
     ("resolve_deadline", "as `resolve`"),
+    ("Probe::run", "made of connects and joins, which have rows"),
+    (
+        "SlowServer::serve",
+        "made of `sleep` and `accept`, which have rows",
+    ),
     ("UploadClient::connect", "as `TcpStream::connect_deadline`"),
     ("UploadHandler::open", "waits only for the files lane"),
 ];

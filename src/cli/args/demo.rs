@@ -36,6 +36,15 @@ pub(crate) enum DemoCommand {
     #[command(after_help = "Example:\n  greenloop demo framing")]
     Framing,
 
+    /// The full queue of a listener, and clients that wait for a place: takes some seconds
+    #[command(after_help = "Example:\n  greenloop demo backlog\n\n\
+        greenloop backlog serve and greenloop backlog probe are its two sides.")]
+    Backlog {
+        /// The server accepts one connection at the end of each
+        #[arg(long, value_name = "DURATION", default_value = "400ms", value_parser = units::duration)]
+        every: Duration,
+    },
+
     /// The same echo server under every model of concurrency: rate, p99, threads, memory
     #[command(after_help = "Examples:
   greenloop demo models

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with defaults and units.
 
+mod backlog;
 mod broadcast;
 mod chat;
 mod connect;
@@ -12,6 +13,7 @@ mod tftp;
 mod tools;
 mod upload;
 
+pub(crate) use backlog::{BacklogCommand, BacklogProbeArgs, BacklogServeArgs};
 pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use chat::ChatArgs;
 pub(crate) use connect::ConnectArgs;
@@ -177,6 +179,13 @@ whole or not at all. Exit code: 0 all arrived, 1 some did not, 2 wrong usage."
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tools {
+    /// See how long connections wait when a listener's queue is full
+    #[command(
+        subcommand,
+        after_help = "Example:\n  greenloop backlog serve --backlog 2 &\n  greenloop backlog probe 127.0.0.1:7790"
+    )]
+    Backlog(BacklogCommand),
+
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   greenloop completions bash > ~/.local/share/bash-completion/completions/greenloop
