@@ -24,7 +24,7 @@ impl TlsConnector {
     ///
     /// let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     /// assert!(TlsConnector::trusting(own.cert.pem().as_bytes()).is_ok());
-    /// let error = TlsConnector::trusting(b"-----BEGIN NOTHING").unwrap_err();
+    /// let error = TlsConnector::trusting(b"no certificate").unwrap_err();
     /// assert_eq!(error.to_string(), "there is no certificate in it");
     /// ```
     ///
