@@ -11,7 +11,7 @@ mod support;
 
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use support::{Greenloop, PATIENCE, Run, Running, example_program};
 
 /// A test for each example: its name, its arguments, and what is done with it.
@@ -102,6 +102,22 @@ rows! {
         assert!(lines[12].ends_with(", 3 places free"), "{run:?}");
     });
     processes [] => holds(&["uname: Linux\n", "exec sleep 60: timed out\n  until then: so far\n"]);
+    socket_calls [] => prints("\
+connect: 0
+connect to nobody: 111
+its peer is we: true
+our peer is it: true
+a descriptor of ours: true
+read with a limit: timed out
+accept with a limit: timed out
+a limit around it: timed out
+a try: operation would block
+");
+    socket_types [] => holds(&[
+        "IPv4 stream: onetwo\nIPv6 stream: onetwo\nUnix stream: onetwo\n",
+        "IPv4 datagrams: 3 + 3 bytes\nIPv6 datagrams: 3 + 3 bytes\n",
+        "Unix datagrams: 3 + 3 bytes\nUnix seqpacket: 3 + 3 bytes\nraw: ",
+    ]);
     tcp_client [] => needs("tcp_once", |client, server| {
         assert_eq!(client.run().succeeds(), "sent 你是who?\nthank you !\n");
         let run = server.finish();
@@ -118,6 +134,56 @@ rows! {
         "bytes are there\n",
         "access violation: hidden files are not served (error 2)\n",
     ]);
+    udp_broadcast [] => |program: Greenloop| {
+        let mut server = example_program("udp_hello", ["0.0.0.0:0"]).start();
+        let port = server.address_in_line().port();
+        let run = program.arg(format!("127.255.255.255:{port}")).run();
+        assert_eq!(run.succeeds(), format!("127.0.0.1:{port}: Hello, Hi\n"));
+        stop(server);
+    };
+    udp_chatroom ["127.0.0.1:0"] => serves(|mut server, address| {
+        let [one, two] = [udp(address), udp(address)];
+        let mut say = |socket: &UdpSocket, text: &str| {
+            socket.send(text.as_bytes()).unwrap();
+            let line = server.line();
+            let from = socket.local_addr().unwrap();
+            assert!(line.starts_with('【') && line.ends_with(&format!("】{from}:{text}")), "{line}");
+            line
+        };
+        say(&one, "hi");
+        let line = say(&two, "你是who?");
+        assert_eq!(heard(&one), line);
+        stop(server);
+    });
+    udp_client [] => needs("udp_hello", |client, mut server| {
+        let run = client.run();
+        assert_eq!(run.succeeds(), "Hello, client1\nHello, client2\nHello, 我爱Python\n");
+        assert!(server.line().starts_with("Received from 127.0.0.1:"));
+        stop(server);
+    });
+    udp_echo ["127.0.0.1:0"] => serves(|server, address| {
+        let socket = udp(address);
+        for text in ["你是who?", "我爱Python", ""] {
+            socket.send(text.as_bytes()).unwrap();
+            assert_eq!(heard(&socket), text);
+        }
+        assert!(stop(server).ends_with("returned 3 of 3 datagrams\n"));
+    });
+    udp_hello ["127.0.0.1:0"] => serves(|server, address| {
+        let socket = udp(address);
+        socket.send("client1".as_bytes()).unwrap();
+        assert_eq!(heard(&socket), "Hello, client1");
+        stop(server);
+    });
+    udp_receive ["127.0.0.1:0", "--once"] => serves(|mut server, address| {
+        let socket = udp(address);
+        socket.send("我爱\u{1b}[2J".repeat(8).as_bytes()).unwrap();
+        let from = socket.local_addr().unwrap();
+        let line = server.line();
+        assert!(line.starts_with(&format!("{from}: 我爱\\u{{1b}}[2J我爱")), "{line}");
+        assert!(line.ends_with("… (80 bytes)"), "{line}");
+        assert_eq!(server.finish().code, 0);
+    });
     watchdog [] => ends(|run| {
         assert_eq!(run.code, 0, "{run:?}");
         let told = run.stderr.contains("\"hog\"") && run.stderr.contains("\"patient\"");
@@ -209,6 +275,20 @@ fn answer(address: SocketAddr, text: &str) -> String {
     let mut all = String::new();
     stream.read_to_string(&mut all).unwrap();
     all
+}
+
+/// A client of `address` that gives up in the end.
+fn udp(address: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn heard(socket: &UdpSocket) -> String {
+    let mut buf = [0; 1024];
+    let len = socket.recv(&mut buf).unwrap();
+    String::from_utf8(buf[..len].to_vec()).unwrap()
 }
 
 /// What the greenlets of the gevent examples print in this order.

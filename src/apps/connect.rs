@@ -282,12 +282,13 @@ fn unixgram(endpoint: &Endpoint, address: &UnixAddr) -> Result<Peer> {
 }
 
 /// A name in the abstract namespace that nobody else has.
-fn own_name() -> String {
+fn own_name() -> UnixAddr {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.unwrap_or_default().as_nanos();
-    format!("@greenloop-{}-{count}-{now}", std::process::id())
+    let name = format!("greenloop-{}-{count}-{now}", std::process::id());
+    UnixAddr::Abstract(name.into())
 }
 
 /// What comes from a peer.

@@ -50,13 +50,19 @@ impl ListenSocket {
 
     #[track_caller]
     pub(crate) fn accept(&mut self, limit: Deadline) -> io::Result<(StreamSocket, Addr)> {
-        let (socket, peer) = self.source.read_with(Wait::Accept, limit, Socket::accept)?;
-        let peer = Addr::from_sockaddr(&peer);
+        let (socket, peer) = self.accept_socket(limit)?;
         if peer.ip().is_some() {
             // It fails if the peer has gone already; reading will tell.
             let _ = socket.set_tcp_nodelay(true);
         }
         Ok((StreamSocket::new(socket)?, peer))
+    }
+
+    /// Waits for a connection of whatever kind.
+    #[track_caller]
+    pub(super) fn accept_socket(&mut self, limit: Deadline) -> io::Result<(Socket, Addr)> {
+        let (socket, peer) = self.source.read_with(Wait::Accept, limit, Socket::accept)?;
+        Ok((socket, Addr::from_sockaddr(&peer)))
     }
 
     /// Waits for a connection without taking it.

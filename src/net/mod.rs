@@ -47,4 +47,6 @@ pub use tcp::TcpStream;
 pub use udp::UdpSocket;
 pub use udp_options::UdpOptions;
 pub(crate) use unix::bind_datagram;
-pub use unix::{UnixAddr, UnixDatagram, UnixListener, UnixStream};
+pub use unix::{
+    SeqpacketListener, SeqpacketStream, UnixAddr, UnixDatagram, UnixListener, UnixStream,
+};

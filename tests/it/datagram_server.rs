@@ -564,8 +564,13 @@ fn unix_peers_with_a_name_are_answered() {
 fn waiting_calls_of_a_datagram() {
     on_workers!({
         let name = format!("@greenloop-calls-{}", std::process::id());
-        let (outcomes, peer_name) = (Queue::unbounded(), format!("{name}-peer"));
-        let peer = greenloop::net::UnixDatagram::bind(&peer_name).unwrap();
+        let (outcomes, peer_name) = (
+            Queue::unbounded(),
+            format!("{name}-peer")
+                .parse::<greenloop::net::UnixAddr>()
+                .unwrap(),
+        );
+        let peer = greenloop::net::UnixDatagram::bind(peer_name).unwrap();
         let to = Addr::from(peer.local_addr().unwrap());
         let handler = {
             let outcomes = outcomes.clone();

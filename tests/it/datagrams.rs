@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use greenloop::net::{UdpOptions, UdpSocket, UnixAddr, UnixDatagram};
+use greenloop::net::{
+    SeqpacketListener, SeqpacketStream, UdpOptions, UdpSocket, UnixAddr, UnixDatagram,
+};
 use greenloop::sync::Queue;
 use greenloop::{Deadline, spawn, timeout};
 
@@ -343,7 +345,7 @@ impl Place {
     }
 
     fn bind(&self) -> Result<UnixDatagram, greenloop::Error> {
-        UnixDatagram::bind(format!("unixgram:{}", self.0.display()))
+        UnixDatagram::bind(self.0.as_path())
     }
 }
 
@@ -359,7 +361,7 @@ fn unix_datagrams_go_to_paths_and_abstract_names_and_back() {
         let place = Place::new("both-ways");
         let name = format!("@greenloop-both-ways-{}", std::process::id());
         let mut server = place.bind().unwrap();
-        let mut client = UnixDatagram::bind(&name).unwrap();
+        let mut client = UnixDatagram::bind(name.parse::<UnixAddr>().unwrap()).unwrap();
         let to = server.local_addr().unwrap();
         assert_eq!(to.path(), Some(place.0.as_path()));
         let mut buf = vec![0; 200_000];
@@ -379,9 +381,7 @@ fn unix_datagrams_go_to_paths_and_abstract_names_and_back() {
         assert_eq!((got.len, got.size, got.is_truncated()), (4, 10, true));
         // Whoever has no name cannot be answered.
         let mut nobody = UnixDatagram::unbound().unwrap();
-        nobody
-            .connect(format!("unixgram:{}", place.0.display()))
-            .unwrap();
+        nobody.connect(place.0.as_path()).unwrap();
         nobody.send(b"").unwrap();
         assert_eq!(server.recv_from(&mut buf).unwrap(), (0, UnixAddr::Unnamed));
         assert!(server.send_to(b"?", &UnixAddr::Unnamed).is_err());
@@ -434,7 +434,7 @@ fn senders_wait_for_room_at_the_peer() {
         for connected in [true, false] {
             let mut client = UnixDatagram::unbound().unwrap();
             if connected {
-                client.connect(place.0.display()).unwrap();
+                client.connect(place.0.as_path()).unwrap();
             }
             let to = to.clone();
             let sender = spawn(move || {
@@ -487,7 +487,7 @@ fn sends_to_nobody_fail_and_the_socket_lives_on() {
         ErrorKind::NotConnected
     );
     let mut server = place.bind().unwrap();
-    client.connect(place.0.display()).unwrap();
+    client.connect(place.0.as_path()).unwrap();
     client.send(b"!").unwrap();
     assert_eq!(server.recv(&mut [0; 4]).unwrap(), 1);
     drop(server);
@@ -495,4 +495,45 @@ fn sends_to_nobody_fail_and_the_socket_lives_on() {
         client.send(b"?").unwrap_err().kind(),
         ErrorKind::ConnectionRefused
     );
+}
+
+// ---- connections of messages ----
+
+#[test]
+fn seqpacket_keeps_messages_apart_and_in_order() {
+    on_workers!({
+        let place = Place::new("seqpacket");
+        let mut listener = SeqpacketListener::bind(place.0.as_path()).unwrap();
+        let path = listener.local_addr().unwrap();
+        let client = spawn(move || {
+            let mut near = SeqpacketStream::connect(path).unwrap();
+            let mut sender = near.try_clone().unwrap();
+            let sending = spawn(move || {
+                for n in 1..500_usize {
+                    sender.send(&vec![n as u8; n]).unwrap();
+                }
+            });
+            let mut buf = vec![0; 1024];
+            for n in 1..500 {
+                assert_eq!(near.recv_timeout(&mut buf, SOON).unwrap().len, n);
+            }
+            sending.join().unwrap();
+        });
+        let mut far = listener.accept().unwrap();
+        let mut buf = vec![0; 1024];
+        for n in 1..500 {
+            let got = far.recv_timeout(&mut buf, SOON).unwrap();
+            assert!(got.len == n && buf[..n].iter().all(|byte| *byte == n as u8));
+            far.send(&buf[..n]).unwrap();
+        }
+        client.join().unwrap();
+        assert_eq!(far.recv_timeout(&mut buf, SOON).unwrap().len, 0, "the end");
+        // Other types of sockets are told apart.
+        let error = greenloop::net::UnixStream::connect(place.0.as_path()).unwrap_err();
+        assert!(error.to_string().contains("wrong type"), "{error}");
+        let error = SeqpacketListener::bind(place.0.as_path()).unwrap_err();
+        assert!(error.to_string().ends_with("address already in use"));
+        drop(listener);
+        assert!(!place.0.exists());
+    });
 }

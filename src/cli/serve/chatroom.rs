@@ -59,7 +59,7 @@ pub(super) fn run(args: &ChatroomArgs) -> Outcome {
         .members_max(args.max_members.get())
         .text_bytes_max(args.max_text)
         .rate(args.rate * 2, Duration::from_secs(1) / args.rate);
-    // Here, as it reads files.
+    // Here, on the main thread: it reads files, and takes much stack.
     let zone = TimeZone::system();
     run_datagrams(&args.server, move |lines| {
         let lines = lines.clone();

@@ -43,7 +43,6 @@ pub(crate) fn dispatch(command: &ServeCommand) -> Outcome {
 /// Serves what `handler` makes, until a signal.
 ///
 /// Succeeds if the drain cut nobody off.
-#[allow(dead_code, reason = "for servers of connections alone")]
 fn run<H: Handler>(
     args: &ServerArgs,
     handler: impl FnOnce(&Lines) -> Result<H> + Send + 'static,

@@ -85,6 +85,12 @@ impl From<&Path> for UnixAddr {
     }
 }
 
+impl From<&Self> for UnixAddr {
+    fn from(addr: &Self) -> Self {
+        addr.clone()
+    }
+}
+
 impl FromStr for UnixAddr {
     type Err = Error;
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::error::{Error, Result};
 use crate::net::datagram::{DatagramSocket, Destination, Received};
-use crate::net::endpoint::{Addr, Endpoint};
+use crate::net::endpoint::Addr;
 use crate::net::unix::addr::UnixAddr;
 use crate::net::unix::file;
 use crate::runtime::deadline::Deadline;
@@ -38,7 +38,7 @@ use crate::runtime::deadline::Deadline;
 pub struct UnixDatagram(DatagramSocket);
 
 impl UnixDatagram {
-    /// Binds a path, or `@NAME` in the abstract namespace.
+    /// Binds to a path, or to a name in the abstract namespace.
     ///
     /// A file that a socket has left behind is replaced.
     ///
@@ -52,8 +52,8 @@ impl UnixDatagram {
     /// use greenloop::net::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("greenloop-bind-{}", std::process::id()));
-    /// let first = UnixDatagram::bind(path.display())?;
-    /// let error = UnixDatagram::bind(path.display()).unwrap_err();
+    /// let first = UnixDatagram::bind(path.as_path())?;
+    /// let error = UnixDatagram::bind(path.as_path()).unwrap_err();
     /// assert!(error.to_string().ends_with("address already in use"));
     /// drop(first);
     /// assert!(!path.exists());
@@ -61,9 +61,8 @@ impl UnixDatagram {
     /// ```
     ///
     /// gevent: `socket.bind(path)`, which leaves its file behind and fails where one is.
-    pub fn bind(address: impl ToString) -> Result<Self> {
-        let addr = parse(&address.to_string())?;
-        bind_datagram(&addr).map(Self)
+    pub fn bind(address: impl Into<UnixAddr>) -> Result<Self> {
+        bind_datagram(&address.into()).map(Self)
     }
 
     /// A socket without a name, which can be answered only if it is connected.
@@ -115,9 +114,9 @@ impl UnixDatagram {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::net::UnixDatagram;
+    /// use greenloop::net::{UnixAddr, UnixDatagram};
     ///
-    /// let name = format!("@greenloop-connect-{}", std::process::id());
+    /// let name: UnixAddr = format!("@greenloop-connect-{}", std::process::id()).parse()?;
     /// let mut client = UnixDatagram::unbound()?;
     /// let error = client.connect(&name).unwrap_err();
     /// assert_eq!(error.to_string(), format!("connecting to unixgram:{name}: connection refused"));
@@ -129,8 +128,8 @@ impl UnixDatagram {
     /// ```
     ///
     /// gevent: `socket.connect(path)`.
-    pub fn connect(&mut self, address: impl ToString) -> Result<()> {
-        let addr = parse(&address.to_string())?;
+    pub fn connect(&mut self, address: impl Into<UnixAddr>) -> Result<()> {
+        let addr = address.into();
         let connect = || self.0.get_ref().connect(&addr.to_sockaddr()?);
         connect().map_err(|e| Error::from(e).context(format!("connecting to unixgram:{addr}")))
     }
@@ -336,9 +335,9 @@ impl UnixDatagram {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::net::UnixDatagram;
+    /// use greenloop::net::{UnixAddr, UnixDatagram};
     ///
-    /// let name = format!("@greenloop-recv-from-{}", std::process::id());
+    /// let name: UnixAddr = format!("@greenloop-recv-from-{}", std::process::id()).parse()?;
     /// let mut server = UnixDatagram::bind(&name)?;
     /// let mut client = UnixDatagram::unbound()?;
     /// client.send_to(b"hello", &server.local_addr()?)?;
@@ -548,11 +547,11 @@ impl UnixDatagram {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::net::UnixDatagram;
+    /// use greenloop::net::{UnixAddr, UnixDatagram};
     ///
-    /// let name = format!("@greenloop-send-to-{}", std::process::id());
+    /// let name: UnixAddr = format!("@greenloop-send-to-{}", std::process::id()).parse()?;
     /// let mut server = UnixDatagram::bind(&name)?;
-    /// UnixDatagram::unbound()?.send_to(b"hello", &name.parse()?)?;
+    /// UnixDatagram::unbound()?.send_to(b"hello", &name)?;
     /// assert_eq!(server.recv(&mut [0; 16])?, 5);
     /// # Ok::<(), greenloop::Error>(())
     /// ```
@@ -625,19 +624,7 @@ impl fmt::Debug for UnixDatagram {
     }
 }
 
-/// Reads a path or `@NAME`, perhaps with `unixgram:` before it.
-fn parse(text: &str) -> Result<UnixAddr> {
-    match text.strip_prefix("unixgram:") {
-        Some(_) => match text.parse()? {
-            Endpoint::Unixgram(addr) => Ok(addr),
-            other => Err(Error::message(format!(
-                "{other} is no Unix socket of messages"
-            ))),
-        },
-        None => text.parse(),
-    }
-}
-
+/// A socket that is bound to `addr`.
 pub(crate) fn bind_datagram(addr: &UnixAddr) -> Result<DatagramSocket> {
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;

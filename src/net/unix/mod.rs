@@ -4,6 +4,7 @@ mod addr;
 mod datagram;
 mod file;
 mod listener;
+mod seqpacket;
 mod stream;
 
 pub use addr::UnixAddr;
@@ -11,4 +12,5 @@ pub use datagram::UnixDatagram;
 pub(crate) use datagram::bind_datagram;
 pub(super) use file::{SocketFile, bind};
 pub use listener::UnixListener;
+pub use seqpacket::{SeqpacketListener, SeqpacketStream};
 pub use stream::UnixStream;

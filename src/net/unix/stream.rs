@@ -257,8 +257,21 @@ impl UnixStream {
 
 #[track_caller]
 fn connect(address: &UnixAddr, limit: Deadline) -> io::Result<UnixStream> {
+    let socket = connect_socket(Type::STREAM, address, limit)?;
+    let mut stream = StreamSocket::new(socket)?;
+    stream.wait_connected(limit)?;
+    Ok(UnixStream(stream))
+}
+
+/// A socket of the type `kind` that is connected, or about to be.
+#[track_caller]
+pub(super) fn connect_socket(
+    kind: Type,
+    address: &UnixAddr,
+    limit: Deadline,
+) -> io::Result<Socket> {
     let name = address.to_sockaddr()?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.set_nonblocking(true)?;
     let mut pause = PAUSE_MIN;
     loop {
@@ -271,12 +284,9 @@ fn connect(address: &UnixAddr, limit: Deadline) -> io::Result<UnixStream> {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             Err(e) if !is_in_progress(&e) => return Err(e),
-            Ok(()) | Err(_) => break,
+            Ok(()) | Err(_) => return Ok(socket),
         }
     }
-    let mut stream = StreamSocket::new(socket)?;
-    stream.wait_connected(limit)?;
-    Ok(UnixStream(stream))
 }
 
 stream_socket!(UnixStream);

@@ -10,7 +10,7 @@ use greenloop::net::{ListenOptions, Stream, UnixAddr, UnixListener, UnixStream};
 use super::{LONG, Row, Rows, later, soon};
 
 /// A name that no other test has.
-fn fresh_name() -> UnixAddr {
+pub(super) fn fresh_name() -> UnixAddr {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("@greenloop-rows-{}-{next}", std::process::id());
