@@ -76,6 +76,14 @@ const BLOCK_SIZE: u16 = 1428;
 const WINDOW: u16 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 5;
+/// How long one of a server's several addresses is waited for before the next is asked, too.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// What Linux gives a socket for packets that nobody has taken yet is 208 KiB, and each costs
+/// more than its bytes. A window beyond it loses its end every time.
+const RECEIVE_ROOM: usize = 160 * 1024;
+const PACKET_COST: usize = 1024;
+/// What is kept of a file that is sent, until it is confirmed.
+const SEND_ROOM: usize = 4 << 20;
 /// RFC 2347: a request fits in so many bytes.
 const REQUEST_MAX: usize = 512;
 
@@ -101,14 +109,15 @@ impl Client {
         self
     }
 
-    /// Asks for blocks of this size, 8 to 65,464 bytes; 512 asks for nothing.
+    /// Asks for blocks of this size, or the nearest of 8 to 65,464 bytes; 512 asks for nothing.
     #[must_use]
     pub fn block_size(mut self, bytes: u16) -> Self {
-        self.block_size = bytes;
+        self.block_size = bytes.clamp(8, 65_464);
         self
     }
 
-    /// Asks for windows of so many blocks; 1 asks for nothing.
+    /// Asks for windows of so many blocks, or of as many as there is room for; 1 asks for
+    /// nothing.
     #[must_use]
     pub fn window(mut self, blocks: u16) -> Self {
         self.window = blocks;
@@ -291,7 +300,7 @@ impl Client {
         publish: impl FnOnce() -> std::io::Result<()>,
     ) -> Result<Transferred, Failed> {
         let begun = Instant::now();
-        let (mut link, answer) = self.open(file, &self.proposal(Some(0)), true)?;
+        let (mut link, answer) = self.open(file, &self.proposal(Some(0), true), true)?;
         let (terms, mut receiver) = self.receiver(&answer);
         link.expect_blocks(terms.block_size);
         if let Answer::Plain(first) = answer {
@@ -356,7 +365,7 @@ impl Client {
         let begun = Instant::now();
         // In netascii nobody knows how long it gets.
         let told = size.filter(|_| self.mode == Mode::Octet);
-        let (mut link, answer) = self.open(file, &self.proposal(told), false)?;
+        let (mut link, answer) = self.open(file, &self.proposal(told, false), false)?;
         let terms = match answer {
             Answer::Terms(terms) => terms,
             Answer::Plain(_) => Terms::default(),
@@ -390,12 +399,18 @@ impl Client {
 
     /// What is not worth asking for, because it holds anyway, is not asked for: servers of
     /// RFC 1350 alone then get a request that they know.
-    fn proposal(&self, size: Option<u64>) -> Proposal {
+    fn proposal(&self, size: Option<u64>, is_read: bool) -> Proposal {
+        let block_size = usize::from(self.block_size);
+        let room = match is_read {
+            true => RECEIVE_ROOM / (block_size + PACKET_COST),
+            false => SEND_ROOM / block_size.max(1),
+        };
+        let window = usize::from(self.window).min(room.max(1)) as u16;
         let seconds = self.retry.first();
         let is_whole = seconds.subsec_nanos() == 0;
         Proposal {
             block_size: Some(self.block_size).filter(|size| *size != 512),
-            window: Some(self.window).filter(|window| *window > 1),
+            window: Some(window).filter(|window| *window > 1),
             timeout: u8::try_from(seconds.as_secs())
                 .ok()
                 .filter(|seconds| is_whole && *seconds > 0),
@@ -431,7 +446,9 @@ impl Client {
     ) -> Result<(Link, Answer), Failed> {
         let request = self.request(file, proposal, is_read)?;
         let mut opening = self.opening(proposal, is_read)?;
-        for (wait, turn) in self.retry.waits().zip(0..) {
+        let others = std::iter::repeat_n(NEXT_ADDRESS, opening.servers.len() - 1);
+        let others = others.map(|wait| wait.min(self.retry.first()));
+        for (wait, turn) in others.chain(self.retry.waits()).zip(0..) {
             if let Some((peer, answer)) = opening.turn(&request, turn, Deadline::after(wait))? {
                 return Ok((Link::new(opening.socket, peer), answer));
             }

@@ -20,6 +20,7 @@ use crate::proto::tftp::{
 use crate::runtime::deadline::{Deadline, Timeout};
 use crate::runtime::kill::shield;
 use crate::runtime::lane::Lane;
+use crate::runtime::spawn::SpawnError;
 use crate::sync::Group;
 use crate::util::{escape, lock};
 
@@ -69,7 +70,7 @@ struct Entry {
     /// The request that began it, to tell a repeated one from a new one.
     request: Vec<u8>,
     closing: Arc<AtomicBool>,
-    greenlet: crate::Handle,
+    greenlet: Option<crate::Handle>,
 }
 
 impl Service {
@@ -128,11 +129,7 @@ impl Service {
             return None;
         }
         if self.busy.load(Ordering::Relaxed) >= self.rules.transfers_max {
-            lock(&self.counts).surplus += 1;
-            return Some(error(
-                ErrorCode::Undefined,
-                "too many transfers are running, try again later",
-            ));
+            return Some(self.turn_away());
         }
         let transfer = Transfer {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -148,8 +145,16 @@ impl Service {
             bytes: 0,
             repeated: 0,
         };
-        self.begin(transfer);
-        None
+        match self.begin(transfer) {
+            Ok(()) => None,
+            Err(_) => Some(self.turn_away()),
+        }
+    }
+
+    fn turn_away(&self) -> Vec<u8> {
+        lock(&self.counts).surplus += 1;
+        let text = "too many transfers are running, try again later";
+        error(ErrorCode::Undefined, text)
     }
 
     /// Tells whether the transfer that this asks for is running; one that runs for the same
@@ -163,37 +168,40 @@ impl Service {
         if entry.request == datagram && !is_closing {
             return true;
         }
-        if !is_closing {
-            entry.greenlet.kill_with(REPLACED);
+        if let Some(greenlet) = entry.greenlet.as_ref().filter(|_| !is_closing) {
+            greenlet.kill_with(REPLACED);
         }
         table.remove(&peer);
         false
     }
 
-    fn begin(self: &Arc<Self>, transfer: Transfer) {
+    fn begin(self: &Arc<Self>, transfer: Transfer) -> Result<(), SpawnError> {
         let (peer, id) = (transfer.peer, transfer.id);
-        let request = transfer.datagram.clone();
-        let closing = transfer.closing.clone();
-        // Locked until the entry is there: the transfer takes it away at its end.
-        let mut table = lock(&self.table);
+        let entry = Entry {
+            id,
+            request: transfer.datagram.clone(),
+            closing: transfer.closing.clone(),
+            greenlet: None,
+        };
+        lock(&self.table).insert(peer, entry);
         self.busy.fetch_add(1, Ordering::Relaxed);
-        lock(&self.counts).begun += 1;
         let place = Place {
             service: self.clone(),
             peer,
             id,
             is_busy: true,
         };
-        let Ok(greenlet) = self.group.try_spawn(move || transfer.run(place)) else {
-            return;
-        };
-        let entry = Entry {
-            id,
-            request,
-            closing,
-            greenlet: greenlet.handle(),
-        };
-        table.insert(peer, entry);
+        // No lock is held here: a closure that is not run gives its place back.
+        let greenlet = self.group.try_spawn(move || transfer.run(place))?;
+        lock(&self.counts).begun += 1;
+        // It may have ended already.
+        if let Some(entry) = lock(&self.table)
+            .get_mut(&peer)
+            .filter(|entry| entry.id == id)
+        {
+            entry.greenlet = Some(greenlet.handle());
+        }
+        Ok(())
     }
 
     fn ended(&self, ended: &Ended) {

@@ -343,7 +343,7 @@ fn limits_of_options_are_the_servers() {
 #[test]
 fn a_repeated_request_begins_no_second_transfer() {
     let site = Site::new();
-    site.write("file", &vec![1; 1000]);
+    site.write("file", &vec![1; 1500]);
     let server = site.start(|server| server.writable(true).retry(patient()));
     let mut probe = Probe::new(server.addr());
     for _ in 0..3 {
@@ -355,7 +355,10 @@ fn a_repeated_request_begins_no_second_transfer() {
     probe.ack(1);
     probe.hear_block(2);
     assert_eq!(probe.transfer, transfer);
+    eventually("all requests are seen", || server.counts().repeated == 3);
     probe.ack(2);
+    probe.hear_block(3);
+    probe.ack(3);
     eventually("it succeeds", || server.counts().succeeded == 1);
     let counts = server.counts();
     assert_eq!((counts.begun, counts.repeated), (1, 3));
