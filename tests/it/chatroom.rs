@@ -78,10 +78,16 @@ fn two_thousand_who_join_do_not_displace_members_or_fill_memory() {
         room.say(&a, "here");
         room.say(&b, "me too");
         assert!(hear(&a).ends_with(":me too"));
-        let join = |count: u64| {
+        // Those who find room stay: nobody else is to get their ports.
+        let mut inside = Vec::new();
+        let mut join = |count: u64| {
             let before = room.server.stats().received;
             for n in 1..=count {
-                room.enter().send(b"let me in").unwrap();
+                let socket = room.enter();
+                socket.send(b"let me in").unwrap();
+                if inside.len() < 14 {
+                    inside.push(socket);
+                }
                 eventually("it is received", || {
                     room.server.stats().received >= before + n
                 });
