@@ -118,6 +118,9 @@ a try: operation would block
         "IPv4 datagrams: 3 + 3 bytes\nIPv6 datagrams: 3 + 3 bytes\n",
         "Unix datagrams: 3 + 3 bytes\nUnix seqpacket: 3 + 3 bytes\nraw: ",
     ]);
+    socketserver [] => prints(
+        "connection 1 is done\nyou said TCP\nconnection 2 is done\nyou said UNIX\nUDP\nUNIXGRAM\n",
+    );
     tcp_client [] => needs("tcp_once", |client, server| {
         assert_eq!(client.run().succeeds(), "sent 你是who?\nthank you !\n");
         let run = server.finish();

@@ -200,3 +200,36 @@ fn comparison_notices() {
     });
     assert_eq!(session(&blocks(text, "console")[0]), expected);
 }
+
+/// The README's inline code: `greenloop serve hello` and the like.
+fn commands_in_prose(text: &str) -> Vec<Vec<String>> {
+    let prose: String = text.split("\n```").step_by(2).collect();
+    let code = prose.split('`').skip(1).step_by(2);
+    let ours = code.filter_map(|code| code.strip_prefix("greenloop "));
+    // The command's own words: what follows an option or a placeholder is not one.
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+    ours.map(|code| {
+        let words = code.split_whitespace().take_while(is_word);
+        words.map(str::to_owned).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn commands_that_are_named_are_there() {
+    let named = commands_in_prose(&read("README.md"));
+    assert!(named.len() > 10, "{named:?}");
+    for words in named {
+        let help: Vec<_> = ["help".to_owned()].into_iter().chain(words).collect();
+        greenloop(help).run().succeeds();
+    }
+}
+
+#[test]
+fn commands_are_found_in_prose() {
+    let text = "`greenloop serve echo --x` and `other`\n```console\n$ `greenloop no`\n```\n`greenloop get URL`";
+    assert_eq!(
+        commands_in_prose(text),
+        [vec!["serve", "echo"], vec!["get"]]
+    );
+}
