@@ -229,6 +229,11 @@ fn serve_chatroom_relays_to_who_has_spoken() {
 
 #[test]
 fn serve_chatroom_is_for_datagrams() {
+    let mut server = greenloop(["serve", "chatroom", "--listen", "127.0.0.1:0"]).start();
+    assert!(server.line().starts_with("listening on udp://127.0.0.1:"));
+    stop(server);
+    let run = greenloop(["serve", "chatroom", "--idle-timeout", "1s"]).run();
+    assert_eq!(run.code, 2, "{run:?}");
     let run = greenloop(["serve", "chatroom", "--listen", "tcp://127.0.0.1:0"]).run();
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("is for connections"), "{run:?}");

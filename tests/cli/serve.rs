@@ -176,7 +176,7 @@ fn second_signal_ends_at_once() {
     server.line_with("draining");
     server.signal(Signal::TERM);
     let run = server.finish();
-    run.fails_with(1, &["1 connections were cut off"]);
+    run.fails_with(1, &["1 connection was cut off"]);
     assert!(run.stdout.contains("1 killed"), "{run:?}");
 }
 

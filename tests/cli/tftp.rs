@@ -181,7 +181,7 @@ fn a_drain_cuts_off_what_does_not_end() {
     client.recv(&mut buffer).unwrap();
     server.signal(Signal::TERM);
     let run = server.finish();
-    run.fails_with(1, &["1 transfers were cut off"]);
+    run.fails_with(1, &["1 transfer was cut off"]);
     assert!(
         run.stdout.contains("draining 1 transfer, at most 100ms"),
         "{run:?}"

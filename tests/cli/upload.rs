@@ -166,9 +166,7 @@ fn server_that_drains_or_is_killed_leaves_nothing_of_half_an_upload() {
     let _stalled = half_an_upload(address);
     assert_eq!(names(&folder).len(), 1);
     server.signal(Signal::TERM);
-    server
-        .finish()
-        .fails_with(1, &["1 connections were cut off"]);
+    server.finish().fails_with(1, &["1 connection was cut off"]);
     assert!(names(&folder).is_empty());
 
     // Nobody can tidy up in a process that is killed so: the next one does.

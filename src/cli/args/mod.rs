@@ -21,7 +21,7 @@ pub(crate) use demo::{DemoCommand, SwitchArgs};
 pub(crate) use get::{ExistingArg, GetArgs};
 pub(crate) use listen::ListenArgs;
 pub(crate) use load::LoadArgs;
-pub(crate) use serve::{ServeCommand, ServerArgs};
+pub(crate) use serve::{CommonArgs, ServeCommand, ServerArgs};
 pub(crate) use tftp::{TftpCommand, TftpGetArgs, TftpPutArgs, TransferArgs, wait as tftp_wait};
 pub(crate) use tools::{CompletionsArgs, ManArgs, ShellArg};
 pub(crate) use upload::UploadArgs;

@@ -83,7 +83,7 @@ or 10 KiB a second is read more slowly.")]
 /// Flattened into the arguments of each, which name where it listens by default:
 /// `#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7788")))]`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ServerArgs {
+pub(crate) struct CommonArgs {
     /// Address to listen on: HOST:PORT, tcp://HOST:PORT, unix:PATH or unix:@NAME; port 0 lets
     /// the system choose, an empty host means every address; may be given more than once
     #[arg(long, value_name = "ADDR")]
@@ -92,6 +92,17 @@ pub(crate) struct ServerArgs {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
+
+    /// How long what is open may take to finish after the first signal
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
+    pub(crate) drain: Duration,
+}
+
+/// What every server of connections takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 
     /// Connections served at once; more wait in the kernel's queue [default: 10000, or what
     /// the descriptor limit allows]
@@ -105,8 +116,4 @@ pub(crate) struct ServerArgs {
     /// Close a connection whose peer takes no answer for so long; 0 never does
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::limit)]
     pub(crate) write_timeout: Limit,
-
-    /// How long open connections may take to finish after the first signal
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
-    pub(crate) drain: Duration,
 }

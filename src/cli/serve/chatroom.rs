@@ -1,9 +1,10 @@
 //! `greenloop serve chatroom`.
 
-use super::ServerArgs;
+use super::CommonArgs;
 use super::datagrams::run_datagrams;
 use crate::apps::chatroom::{Chatroom, Rules};
 use crate::cli::{Outcome, units};
+use crate::net::Endpoint;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
@@ -13,17 +14,18 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(
-    mut_arg("listen", |listen| listen.default_value("udp://127.0.0.1:7788").help(
-        "Address to listen on: udp://HOST:PORT, unixgram:PATH or unixgram:@NAME; port 0 lets \
-         the system choose, an empty host means every address; may be given more than once"
-    )),
-    mut_arg("max_connections", |arg| arg.hide(true)),
-    mut_arg("idle_timeout", |arg| arg.hide(true)),
-    mut_arg("write_timeout", |arg| arg.hide(true))
+    mut_arg("listen", |listen| listen
+        .default_value("127.0.0.1:7788")
+        .value_parser(Endpoint::parse_udp)
+        .help(
+            "Address to listen on: HOST:PORT, udp://HOST:PORT, unixgram:PATH or unixgram:@NAME; \
+             port 0 lets the system choose, an empty host means every address; may be given \
+             more than once"
+        ))
 )]
 pub(crate) struct ChatroomArgs {
     #[command(flatten)]
-    server: ServerArgs,
+    common: CommonArgs,
 
     /// Send each line to all others who have said something lately
     #[arg(long)]
@@ -61,7 +63,7 @@ pub(super) fn run(args: &ChatroomArgs) -> Outcome {
         .rate(args.rate * 2, Duration::from_secs(1) / args.rate);
     // Here, on the main thread: it reads files, and takes much stack.
     let zone = TimeZone::system();
-    run_datagrams(&args.server, move |lines| {
+    run_datagrams(&args.common, move |lines| {
         let lines = lines.clone();
         let clock = move || {
             let now = Timestamp::now().to_zoned(zone.clone());

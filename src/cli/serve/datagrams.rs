@@ -2,13 +2,15 @@
 //! `tcp://` and `udp://` at once.
 
 use super::{config, events, finish, show_bytes, show_count};
-use crate::cli::args::ServerArgs;
+use crate::cli::args::{CommonArgs, ServerArgs};
 use crate::cli::printer::{Lines, Printer};
 use crate::cli::{Failure, Outcome, out, start_runtime};
 use crate::error::{Error, Result};
 use crate::net::{Addr, Endpoint};
 use crate::runtime::spawn::spawn;
-use crate::server::{DatagramConfig, DatagramHandler, DatagramReport, Handler, ServerHandle};
+use crate::server::{
+    Conn, DatagramConfig, DatagramHandler, DatagramReport, Handler, ServerConfig, ServerHandle,
+};
 use std::time::Duration;
 
 /// The help of `--listen`, of a server that speaks both.
@@ -28,10 +30,19 @@ pub(super) fn run_both<H: Handler, D: DatagramHandler>(
     args: &ServerArgs,
     program: impl FnOnce(&Lines) -> Result<Program<H, D>> + Send + 'static,
 ) -> Outcome {
+    let streams = |lines: &Lines| config(args, events(&args.common, lines));
+    serve(&args.common, streams, program)
+}
+
+fn serve<H: Handler, D: DatagramHandler>(
+    args: &CommonArgs,
+    streams: impl FnOnce(&Lines) -> ServerConfig,
+    program: impl FnOnce(&Lines) -> Result<Program<H, D>> + Send + 'static,
+) -> Outcome {
     start_runtime(args.workers)?;
     let printer = Printer::start()?;
     let lines = printer.lines();
-    let config = config(args, events(args, lines));
+    let config = streams(lines);
     let datagrams = datagram_config(args, lines);
     let (listen, lines, drain) = (args.listen.clone(), lines.clone(), args.drain);
     let ended = crate::run(move || {
@@ -67,7 +78,7 @@ pub(super) fn run_both<H: Handler, D: DatagramHandler>(
 
 /// Serves datagrams alone, in the order in which they come, until a signal.
 pub(super) fn run_datagrams<D: DatagramHandler>(
-    args: &ServerArgs,
+    args: &CommonArgs,
     handler: impl FnOnce(&Lines) -> Result<D> + Send + 'static,
 ) -> Outcome {
     if let Some(wrong) = args.listen.iter().find(|e| !e.is_datagram()) {
@@ -76,16 +87,17 @@ pub(super) fn run_datagrams<D: DatagramHandler>(
              expected udp:// or unixgram:"
         )));
     }
-    run_both(args, move |lines| {
+    let no_streams = |_: &Lines| ServerConfig::new();
+    serve(args, no_streams, move |lines| {
         Ok(Program {
-            stream: |_: &mut crate::server::Conn| Ok(()),
+            stream: |_: &mut Conn| Ok(()),
             datagram: handler(lines)?,
             handlers: 1,
         })
     })
 }
 
-fn datagram_config(args: &ServerArgs, lines: &Lines) -> DatagramConfig {
+fn datagram_config(args: &CommonArgs, lines: &Lines) -> DatagramConfig {
     DatagramConfig::new()
         .drain_timeout(args.drain)
         .observer(events(args, lines))

@@ -14,7 +14,7 @@ pub(super) mod models;
 pub(super) mod tftp;
 pub(super) mod upload;
 
-use super::args::{ServeCommand, ServerArgs};
+use super::args::{CommonArgs, ServeCommand, ServerArgs};
 use super::printer::Lines;
 use super::units::{show_bytes, show_count};
 use super::{Failure, Outcome, out};
@@ -47,7 +47,7 @@ fn run<H: Handler>(
     args: &ServerArgs,
     handler: impl FnOnce(&Lines) -> Result<H> + Send + 'static,
 ) -> Outcome {
-    if let Some(wrong) = args.listen.iter().find(|address| address.is_datagram()) {
+    if let Some(wrong) = args.common.listen.iter().find(|at| at.is_datagram()) {
         return Err(Failure::usage(format_args!(
             "{wrong} is for datagrams, and this server is one of connections: \
              expected tcp:// or unix:"
@@ -70,11 +70,19 @@ fn finish(report: &Report) -> Outcome {
     }
     Err(Failure::Failed(match &report.fatal {
         Some(error) => error.clone(),
-        None => format!("{} connections were cut off", report.killed),
+        None => cut_off(report.killed, "connection"),
     }))
 }
 
-fn events(args: &ServerArgs, lines: &Lines) -> Events {
+/// `1 connection was cut off`.
+fn cut_off(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what} was cut off"),
+        _ => format!("{} {what}s were cut off", show_count(count)),
+    }
+}
+
+fn events(args: &CommonArgs, lines: &Lines) -> Events {
     Events {
         lines: lines.clone(),
         drain: args.drain,
@@ -87,7 +95,7 @@ fn config(args: &ServerArgs, events: Events) -> ServerConfig {
     let config = ServerConfig::new()
         .idle_timeout(args.idle_timeout.0)
         .write_timeout(args.write_timeout.0)
-        .drain_timeout(args.drain)
+        .drain_timeout(args.common.drain)
         .observer(events);
     match args.max_connections.map(NonZeroUsize::get) {
         Some(count) => config.max_connections(count),

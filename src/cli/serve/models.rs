@@ -152,7 +152,7 @@ fn check<'a>(model: Model, given: &Given, server: &'a ServerArgs) -> Result<&'a 
             }
         }
     }
-    match &server.listen[..] {
+    match &server.common.listen[..] {
         [Endpoint::Tcp(address)] => Ok(address),
         _ => Err(usage(format!("--model {model} listens on one TCP address"))),
     }

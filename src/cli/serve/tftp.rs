@@ -1,5 +1,6 @@
 //! `greenloop serve tftp`.
 
+use super::{CommonArgs, cut_off};
 use crate::apps::tftp::{Counts, Direction, Ended, Handle, Server};
 use crate::cli::args::tftp_wait;
 use crate::cli::printer::{Lines, Printer};
@@ -15,11 +16,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
+#[command(mut_arg("listen", |arg| arg.default_value("127.0.0.1:6969").value_parser(listen).help(
+    "Address to listen on: HOST:PORT or udp://HOST:PORT; port 0 lets the system choose, an empty \
+     host means every address; may be given more than once"
+)))]
 pub(crate) struct TftpArgs {
-    /// Address to listen on: HOST:PORT or udp://HOST:PORT; port 0 lets the system choose, an
-    /// empty host means every address; may be given more than once
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6969", value_parser = listen)]
-    listen: Vec<Endpoint>,
+    #[command(flatten)]
+    common: CommonArgs,
 
     /// The folder whose files are served; nothing outside it is, nor what is hidden in it
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -61,24 +64,17 @@ pub(crate) struct TftpArgs {
     /// The largest window that is agreed on, in blocks; 512 KiB at most
     #[arg(long, value_name = "BLOCKS", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=32767))]
     max_windowsize: u16,
-
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N")]
-    workers: Option<NonZeroUsize>,
-
-    /// How long running transfers may take to finish after the first signal
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
-    drain: Duration,
 }
 
 /// Serves files until a signal.
 ///
 /// Succeeds if the drain cut nobody off.
 pub(super) fn run(args: &TftpArgs) -> Outcome {
-    start_runtime(args.workers)?;
+    start_runtime(args.common.workers)?;
     let printer = Printer::start()?;
     let lines = printer.lines().clone();
-    let (server, listen, drain) = (server(args, &lines), args.listen.clone(), args.drain);
+    let CommonArgs { listen, drain, .. } = args.common.clone();
+    let server = server(args, &lines);
     let counts = crate::run(move || {
         // Before the line that others wait for: who reads it may send a signal at once.
         let signals = Signals::new(&[SIGTERM, SIGINT])?;
@@ -93,9 +89,7 @@ pub(super) fn run(args: &TftpArgs) -> Outcome {
     out::line_or_nothing(summary(&counts));
     match counts.killed {
         0 => Ok(()),
-        killed => Err(Failure::failed(format_args!(
-            "{killed} transfers were cut off"
-        ))),
+        killed => Err(Failure::Failed(cut_off(killed, "transfer"))),
     }
 }
 
