@@ -9,7 +9,6 @@ use greenloop::proto::line::LineSplitter;
 use greenloop::server::{Conn, ConnWriter, StreamServer};
 use greenloop::sync::{Broadcast, Subscriber, scope};
 use std::io::Write;
-use std::net::Shutdown;
 
 type Room = Broadcast<(u64, String)>;
 type News = Subscriber<(u64, String)>;
@@ -48,7 +47,7 @@ fn hear(own: u64, mut news: News, mut writer: ConnWriter) -> greenloop::Result<(
             Ok((from, text)) => writer.write_all(format!("{from}: {text}\n").as_bytes())?,
             Err(_behind) => {
                 writer.write_all(b"you are too slow, and out\n")?;
-                return Ok(writer.shutdown(Shutdown::Read)?); // wakes the reader
+                return Ok(writer.shutdown(std::net::Shutdown::Read)?); // wakes the reader
             }
         }
     }

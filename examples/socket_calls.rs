@@ -41,10 +41,8 @@ fn main() -> greenloop::Result<()> {
     let mut listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     println!("connect: {}", connect_ex(address));
-    println!(
-        "connect to nobody: {}",
-        connect_ex(([127, 0, 0, 1], 1).into())
-    );
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    println!("connect to nobody: {}", connect_ex(nobody));
     drop(listener.accept()?);
 
     let mut near = TcpStream::connect(address)?;
@@ -56,10 +54,8 @@ fn main() -> greenloop::Result<()> {
     show("read with a limit", near.read(&mut [0; 16]));
     show("accept with a limit", listener.accept_timeout(MOMENT));
     // Or one limit around any number of calls.
-    show(
-        "a limit around it",
-        greenloop::timeout(MOMENT, || listener.accept()),
-    );
+    let accepted = greenloop::timeout(MOMENT, || listener.accept());
+    show("a limit around it", accepted);
 
     // What Python's `setblocking(False)` is for has calls of its own here.
     let mut socket = UdpSocket::bind("127.0.0.1:0")?;

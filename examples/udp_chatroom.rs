@@ -20,7 +20,6 @@ struct Room {
     zone: TimeZone,
 }
 
-const MEMBERS_MAX: usize = 100;
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Room {
@@ -28,9 +27,8 @@ impl Room {
     fn hear(&self, datagram: &Datagram) -> Vec<(Addr, Outlet)> {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|_, (_, seen)| seen.elapsed() < MEMBER_TIMEOUT);
-        if members.len() < MEMBERS_MAX || members.contains_key(datagram.peer()) {
-            let member = (datagram.outlet(), Instant::now());
-            members.insert(datagram.peer().clone(), member);
+        if members.len() < 100 || members.contains_key(datagram.peer()) {
+            members.insert(datagram.peer().clone(), (datagram.outlet(), Instant::now()));
         }
         let others = members.iter().filter(|(addr, _)| *addr != datagram.peer());
         others
@@ -49,8 +47,7 @@ impl DatagramHandler for Room {
         let line = format!("【{now}】{}:{}", datagram.peer(), text.escape_debug());
         println!("{line}");
         for (addr, outlet) in others {
-            // Whoever is gone misses it.
-            let _ = outlet.send_to(line.as_bytes(), &addr);
+            let _ = outlet.send_to(line.as_bytes(), &addr); // who is gone misses it
         }
         Ok(())
     }
@@ -61,8 +58,7 @@ fn main() -> greenloop::Result<()> {
     let server = DatagramServer::bind(address.as_deref().unwrap_or("127.0.0.1:7788"))?;
     println!("chat room on {}", server.addr());
     // Here, on the main thread: reading time zones takes files, and much stack.
-    let zone = TimeZone::system();
-    let members = Mutex::default();
+    let (members, zone) = (Mutex::default(), TimeZone::system());
     server.serve_until_signal(Room { members, zone })?;
     Ok(())
 }
