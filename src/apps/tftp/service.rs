@@ -331,8 +331,9 @@ impl Transfer {
         let (root, name) = (self.service.root.clone(), self.file.clone());
         let (file, size) = Lane::for_files().run(move || root.read(&name))??;
         let told = match self.mode {
-            Mode::Octet => Size::Known(size),
-            Mode::Netascii => Size::Unknown,
+            // curl takes the answer that a file has 0 bytes for a broken one, and gives up.
+            Mode::Octet if size > 0 => Size::Known(size),
+            Mode::Octet | Mode::Netascii => Size::Unknown,
         };
         let (terms, agreed) = self.agree(&rules.limits, told);
         let mut sender = Sender::new(terms, rules.retry)

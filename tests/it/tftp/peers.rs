@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use greenloop::proto::tftp::{Mode, Retry};
@@ -340,9 +340,9 @@ fn exchange(
     site.write("file", file);
     let got = (0..tries).any(|_| {
         let _ = fs::remove_file(site.local("got"));
-        run((client.get)(program, server, "file", &site.local("got")));
+        let ended = run((client.get)(program, server, "file", &site.local("got")));
         // Of an empty file some make none.
-        fs::read(site.local("got")).unwrap_or_default() == file
+        ended.success() && fs::read(site.local("got")).unwrap_or_default() == file
     });
     assert!(got, "{what} read");
     fs::write(site.local("put"), file).unwrap();
@@ -359,8 +359,8 @@ fn exchange(
     fs::remove_file(site.root().join("copy")).unwrap();
 }
 
-fn run(mut command: Command) {
+fn run(mut command: Command) -> ExitStatus {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = quiet.stderr(Stdio::null()).spawn().unwrap();
-    wait_bounded(&mut child, PATIENCE);
+    wait_bounded(&mut child, PATIENCE)
 }
