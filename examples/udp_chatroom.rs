@@ -44,7 +44,9 @@ impl DatagramHandler for Room {
         let now = now.strftime("%a %b %e %H:%M:%S %Y");
         let text = String::from_utf8_lossy(datagram.data());
         let text: String = text.trim_end().chars().take(200).collect();
-        let line = format!("【{now}】{}:{}", datagram.peer(), text.escape_debug());
+        let from = datagram.peer().ip().map(|from| from.ip().to_string());
+        let from = from.unwrap_or_else(|| datagram.peer().to_string());
+        let line = format!("【{now}】{from}:{}", text.escape_debug());
         println!("{line}");
         for (addr, outlet) in others {
             let _ = outlet.send_to(line.as_bytes(), &addr); // who is gone misses it

@@ -149,7 +149,7 @@ a try: operation would block
         let mut say = |socket: &UdpSocket, text: &str| {
             socket.send(text.as_bytes()).unwrap();
             let line = server.line();
-            let from = socket.local_addr().unwrap();
+            let from = socket.local_addr().unwrap().ip();
             assert!(line.starts_with('【') && line.ends_with(&format!("】{from}:{text}")), "{line}");
             line
         };

@@ -1,6 +1,6 @@
 //! The chat room over real sockets, when everybody comes at once.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,8 +50,8 @@ impl Room {
     }
 }
 
-fn name(socket: &UdpSocket) -> SocketAddr {
-    socket.local_addr().unwrap()
+fn name(socket: &UdpSocket) -> IpAddr {
+    socket.local_addr().unwrap().ip()
 }
 
 fn hear(socket: &UdpSocket) -> String {

@@ -120,11 +120,11 @@ fn server(text: &str) -> Result<Address, String> {
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, TFTP_PORT).into());
     }
-    let has_port = match bare.rsplit_once(']') {
+    let is_whole = match bare.rsplit_once(']') {
         Some((_, after)) => !after.is_empty(),
-        None => bare.contains(':'),
+        None => bare.contains(':') || bare.is_empty(),
     };
-    let address = match has_port {
+    let address = match is_whole {
         true => bare.parse(),
         false => format!("{bare}:{TFTP_PORT}").parse(),
     };
