@@ -273,8 +273,9 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
-    /// Like [`Stream::write_deadline`]: returns when what it took is sent. What it took is
-    /// still sent by a later call if this one's wait is ended.
+    /// Like [`Stream::write_deadline`]. First it sends what earlier calls have left: if
+    /// `limit` passes there, it has taken nothing. Then it returns when what it took is sent,
+    /// or, as that cannot be undone, at `limit`: the next call sends the rest.
     ///
     /// # Errors
     /// As there; `BrokenPipe` after [`TlsWriteHalf::shutdown`].
@@ -283,6 +284,8 @@ where
         // Before anything is sealed, which cannot be undone: a call that must not wait
         // sends nothing.
         park::check(Deadline::NEVER)?;
+        // Or what a peer leaves unread would grow with every call that tries again.
+        self.send_all(limit)?;
         let count = {
             let mut shared = lock(&self.shared);
             if shared.has_ended {
@@ -292,11 +295,14 @@ where
             shared.collect()?;
             count
         };
-        self.send_all(limit)?;
-        Ok(count)
+        match self.send_all(limit) {
+            // An error would say that nothing was taken, and have it sent twice.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && limit.is_passed() => Ok(count),
+            sent => sent.map(|()| count),
+        }
     }
 
-    /// Like [`Stream::write_all_deadline`].
+    /// Like [`Stream::write_all_deadline`]: returns when all of it is sent.
     ///
     /// # Errors
     /// As there.
@@ -306,7 +312,7 @@ where
             let count = self.write_deadline(buf, limit)?;
             buf = &buf[count..];
         }
-        Ok(())
+        self.send_all(limit)
     }
 
     /// Like [`Stream::set_write_timeout`].
@@ -338,7 +344,7 @@ where
     #[track_caller]
     fn send_all(&mut self, limit: Deadline) -> io::Result<()> {
         loop {
-            let bytes = {
+            let mut bytes = {
                 let mut shared = lock(&self.shared);
                 shared.is_writing = !shared.outgoing.is_empty();
                 std::mem::take(&mut shared.outgoing)
@@ -353,7 +359,9 @@ where
                     Err(error) => {
                         let mut shared = lock(&self.shared);
                         shared.is_writing = false;
-                        shared.outgoing.splice(..0, bytes[sent..].iter().copied());
+                        bytes.drain(..sent);
+                        bytes.append(&mut shared.outgoing);
+                        shared.outgoing = bytes;
                         return Err(error);
                     }
                 }
@@ -522,27 +530,29 @@ mod tests {
     }
 
     #[test]
-    fn writes_that_time_out_lose_nothing() {
-        let ((_hear, mut say), mut server) = pair(&rustls::version::TLS13);
-        let block = content(64 * 1024, 3);
+    fn writes_that_time_out_lose_nothing_and_keep_little() {
+        let ((_hear, mut say), server) = pair(&rustls::version::TLS13);
         let mut taken = Vec::new();
-        loop {
-            match say.write_deadline(&block, Deadline::after(Duration::from_millis(50))) {
+        let mut timeouts = 0;
+        while timeouts < 40 {
+            let block = content(64 * 1024, taken.len() / 7 + timeouts);
+            match say.write_deadline(&block, Deadline::after(Duration::from_millis(1))) {
                 Ok(count) => taken.extend_from_slice(&block[..count]),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-                    break;
+                    timeouts += 1;
                 }
             }
+            let kept = lock(&say.shared).outgoing.len();
+            assert!(kept < 66 * 1024, "{kept} bytes after {timeouts} timeouts");
         }
-        let reading = crate::spawn(move || {
-            let mut all = Vec::new();
-            server.0.read_to_end(&mut all).map(|_| all)
-        });
-        // What the last one took is not known, but goes out whole.
+        // Who wants to know that it is sent hears that it is not.
+        let limit = Deadline::after(Duration::from_millis(1));
+        let error = say.write_all_deadline(b"more", limit).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let reading = crate::spawn(move || read_all(server.0));
         say.shutdown().unwrap();
-        let all = reading.join().unwrap().unwrap();
-        assert!(all.starts_with(&taken) && all.len() > taken.len());
+        assert!(reading.join().unwrap() == taken, "all of it, once");
     }
 
     #[test]
