@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -153,10 +154,19 @@ impl DatagramHandler for Chatroom {
         let line = self.line(datagram);
         (self.say)(&line);
         for (other, outlet) in others {
-            match outlet.send_to(line.as_bytes(), &other) {
+            let sent = match &other {
+                // Any room that lacks is our own socket's, and comes back by itself.
+                Addr::Ip(_) => outlet.send_to(line.as_bytes(), &other),
+                // It comes when somebody reads, who need not even be this member: nobody
+                // waits for that.
+                Addr::Unix(_) => outlet.try_send_to(line.as_bytes(), &other),
+            };
+            match sent {
                 Ok(()) => {}
                 Err(error) if error.is_cancelled() => return Err(error),
-                // Whoever cannot be reached, or does not read, is here again when it speaks.
+                // The line is lost to it, as datagrams are.
+                Err(error) if error.io_kind() == io::ErrorKind::WouldBlock => {}
+                // Whoever cannot be reached is here again when it speaks.
                 Err(_) => drop(lock(&self.members).by_addr.remove(&other)),
             }
         }

@@ -1,12 +1,14 @@
 //! The chat room over real sockets, when everybody comes at once.
 
 use std::net::{IpAddr, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use greenloop::apps::chatroom::{Chatroom, Rules};
-use greenloop::server::{DatagramReport, DatagramServer, ServerHandle};
+use greenloop::server::{DatagramConfig, DatagramReport, DatagramServer, ServerHandle};
 
 use crate::support::{eventually, on_workers};
 
@@ -20,6 +22,10 @@ struct Room {
 
 impl Room {
     fn open(rules: Rules) -> Self {
+        Self::open_at(DatagramServer::bind("127.0.0.1:0").unwrap(), rules)
+    }
+
+    fn open_at(server: DatagramServer, rules: Rules) -> Self {
         let (said, last): (Arc<AtomicUsize>, Arc<Mutex<String>>) = Default::default();
         let (count, shown) = (said.clone(), last.clone());
         let room = Chatroom::new(
@@ -30,7 +36,6 @@ impl Room {
                 line.clone_into(&mut shown.lock().unwrap());
             },
         );
-        let server = DatagramServer::bind("127.0.0.1:0").unwrap();
         let server = server.start(room).unwrap();
         Self { server, said, last }
     }
@@ -151,4 +156,86 @@ fn silent_members_are_sent_nothing_more() {
     a.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     assert!(a.recv(&mut [0; 64]).is_err());
     assert_eq!(room.server.stats().sent, 1);
+}
+
+/// A room of Unix sockets, who come in by their names.
+struct UnixRoom {
+    room: Room,
+    name: String,
+}
+
+impl UnixRoom {
+    /// Says it, and waits until the room has shown it.
+    fn say(&self, socket: &UnixDatagram, text: &str) {
+        let address = UnixAddr::from_abstract_name(&self.name).unwrap();
+        socket.send_to_addr(text.as_bytes(), &address).unwrap();
+        let end = format!(":{text}");
+        eventually(text, || self.room.last.lock().unwrap().ends_with(&end));
+    }
+
+    fn enter(&self, name: &str) -> UnixDatagram {
+        let address = self.address(name);
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        self.say(&socket, &format!("I am {name}"));
+        socket
+    }
+
+    fn address(&self, name: &str) -> UnixAddr {
+        UnixAddr::from_abstract_name(format!("{}-{name}", self.name)).unwrap()
+    }
+
+    /// Sends to `name` until nobody can any more.
+    fn fill(&self, name: &str) {
+        let send_all = || {
+            let filler = UnixDatagram::unbound().unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let send = || filler.send_to_addr(b"full", &self.address(name)).is_ok();
+            let count = std::iter::repeat_with(send)
+                .take_while(|sent| *sent)
+                .count();
+            (count > 0).then_some(filler)
+        };
+        // Each has a send buffer of its own, which may be full before the queue is.
+        let _fillers: Vec<_> = std::iter::from_fn(send_all).collect();
+    }
+}
+
+fn hear_unix(socket: &UnixDatagram) -> String {
+    let mut line = [0; 256];
+    let len = socket.recv(&mut line).unwrap();
+    String::from_utf8(line[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn deaf_members_make_nobody_wait() {
+    on_workers!({
+        let name = format!("greenloop-deaf-{}", std::process::id());
+        // Who waits for them once waits for ever.
+        let config = DatagramConfig::new().write_timeout(None);
+        let server = config.bind(format!("unixgram:@{name}")).unwrap();
+        let room = Room::open_at(server, Rules::new().relay(true));
+        let room = UnixRoom { room, name };
+        let names = ["deaf-1", "deaf-2", "deaf-3"];
+        let deaf = names.map(|name| room.enter(name));
+        names.iter().for_each(|name| room.fill(name));
+        let [a, b] = ["a", "b"].map(|name| room.enter(name));
+        assert!(hear_unix(&a).ends_with(":I am b"));
+        for text in ["one", "two", "three"] {
+            room.say(&b, text);
+            assert!(hear_unix(&a).ends_with(text));
+        }
+        // Who reads again hears again.
+        for socket in &deaf {
+            socket.set_nonblocking(true).unwrap();
+            while socket.recv(&mut [0; 64]).is_ok() {}
+        }
+        room.say(&b, "four");
+        assert!(hear_unix(&a).ends_with(":four"));
+        for socket in &deaf {
+            socket.set_nonblocking(false).unwrap();
+            assert!(hear_unix(socket).ends_with(":four"));
+        }
+        assert!(room.room.server.drain(LONG).unwrap().is_clean());
+    });
 }

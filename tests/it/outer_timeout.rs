@@ -370,6 +370,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "tried in `waiting_calls_of_a_datagram`",
     ),
     ("Outlet::send_to", "tried in `waiting_calls_of_a_datagram`"),
+    ("Outlet::try_send_to", "only gives others their turns"),
     ("DatagramConfig::bind", "waits only where `resolve` does"),
     (
         "DatagramConfig::bind_all",

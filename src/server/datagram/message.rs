@@ -276,11 +276,64 @@ impl Outlet {
             _ => Err(Error::new(ErrorKind::Closed("the server"))),
         }
     }
+
+    /// Like [`Outlet::send_to`], unless there is no room: it never waits for any.
+    ///
+    /// Room may be lacking at a Unix socket that does not read, and that only it can make.
+    ///
+    /// # Switching
+    /// May switch to other greenlets, on every call.
+    ///
+    /// # Errors
+    /// As [`Outlet::send_to`]; one with the [`io_kind`](Error::io_kind) `WouldBlock`, when
+    /// there is no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{UnixAddr, UnixDatagram};
+    /// use greenloop::server::{Datagram, DatagramServer};
+    /// use std::io::ErrorKind;
+    ///
+    /// let name: UnixAddr = format!("@greenloop-full-{}", std::process::id()).parse()?;
+    /// let server = DatagramServer::bind(format!("unixgram:{name}"))?;
+    /// let server = server.start(|datagram: &mut Datagram| {
+    ///     let (outlet, peer) = (datagram.outlet(), datagram.peer());
+    ///     let no_room = loop {
+    ///         if let Err(error) = outlet.try_send_to(b"more", peer) {
+    ///             break error;
+    ///         }
+    ///     };
+    ///     assert_eq!(no_room.io_kind(), ErrorKind::WouldBlock);
+    ///     Ok(())
+    /// })?;
+    /// // It asks, and does not read.
+    /// let deaf: UnixAddr = format!("@greenloop-deaf-{}", std::process::id()).parse()?;
+    /// let mut deaf = UnixDatagram::bind(deaf)?;
+    /// deaf.send_to(b"more", &name)?;
+    /// # while server.stats().received == 0 { greenloop::yield_now()? }
+    /// assert_eq!(server.drain(std::time::Duration::from_secs(5))?.finished, 1);
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_send_to(&self, data: &[u8], to: &Addr) -> Result<()> {
+        match (self.shared.upgrade(), self.line.upgrade()) {
+            (Some(shared), Some(line)) => {
+                let sent = line.destination(to, self.from);
+                let sent = sent.and_then(|to| Ok(line.sender.try_send(data, &to)?));
+                count_sent(&shared, to, sent)
+            }
+            _ => Err(Error::new(ErrorKind::Closed("the server"))),
+        }
+    }
 }
 
 #[track_caller]
 fn send(shared: &Shared, line: &Line, data: &[u8], to: &Addr, from: Option<IpAddr>) -> Result<()> {
-    let sent = line.send(data, to, from);
+    count_sent(shared, to, line.send(data, to, from))
+}
+
+fn count_sent(shared: &Shared, to: &Addr, sent: Result<usize>) -> Result<()> {
     let size = sent.map_err(|error| error.context(format!("sending to {to}")))?;
     shared.counters.sent.add(1);
     shared.counters.bytes_sent.add(size as u64);
@@ -315,18 +368,22 @@ impl Line {
 
     #[track_caller]
     fn send(&self, data: &[u8], to: &Addr, from: Option<IpAddr>) -> Result<usize> {
-        if matches!(to, Addr::Unix(UnixAddr::Unnamed)) {
-            return Err(Error::message("it has no name"));
-        }
-        let destination = match (to, from) {
-            (Addr::Ip(to), Some(from)) if is_way(from, to.ip()) => Destination::PeerFrom(*to, from),
-            _ => self.sender.destination(to)?,
-        };
+        let destination = self.destination(to, from)?;
         match self.sender.try_send(data, &destination) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.wait(data, &destination)
             }
             sent => Ok(sent?),
+        }
+    }
+
+    fn destination(&self, to: &Addr, from: Option<IpAddr>) -> Result<Destination> {
+        match (to, from) {
+            (Addr::Unix(UnixAddr::Unnamed), _) => Err(Error::message("it has no name")),
+            (Addr::Ip(to), Some(from)) if is_way(from, to.ip()) => {
+                Ok(Destination::PeerFrom(*to, from))
+            }
+            _ => Ok(self.sender.destination(to)?),
         }
     }
 
