@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstatvfs, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{flock, fstat, fstatvfs, openat, unlinkat};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fs::name::{PART, numbered};
@@ -60,7 +62,11 @@ fn sweep(folder: &OwnedFd) -> io::Result<()> {
         if let Ok(part) = openat(folder, name, flags, Mode::empty())
             && flock(&part, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            unlinkat(folder, name, AtFlags::empty())?;
+            match unlinkat(folder, name, AtFlags::empty()) {
+                // Meanwhile its own server has removed or published it.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(())
@@ -93,7 +99,11 @@ impl Part {
             match openat(&folder.fd, &name, flags, Mode::from_raw_mode(0o666)) {
                 Ok(fd) => {
                     // Tells those who sweep that it is in use. No locks here: nor there.
-                    let _ = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+                    let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+                    // One that sweeps was faster: its lock, or already no name.
+                    if locked == Err(Errno::WOULDBLOCK) || fstat(&fd)?.st_nlink == 0 {
+                        continue;
+                    }
                     return Ok(Self {
                         folder,
                         name,
@@ -102,7 +112,7 @@ impl Part {
                     });
                 }
                 // In another container, a process of this number.
-                Err(rustix::io::Errno::EXIST) => {}
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -123,7 +133,7 @@ impl Part {
                 Ok(()) => {
                     self.is_whole = true;
                     // So that the name is there after a crash, too.
-                    rustix::fs::fsync(&self.folder.fd)?;
+                    kept(rustix::fs::fsync(&self.folder.fd))?;
                     return Ok(name);
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -131,6 +141,15 @@ impl Part {
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// The result of an fsync of the folder. Some file systems have none for folders; the file is
+/// there all the same, and who hears that it failed sends it again.
+fn kept(synced: rustix::io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+        synced => Ok(synced?),
     }
 }
 
@@ -147,3 +166,37 @@ const PREFIX: &str = ".upload-";
 
 /// So many files of one name are kept apart.
 const NUMBER_MAX: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn sweep_of_another_server_takes_no_new_part() {
+        let name = format!("gl-upload-part-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let folder = Arc::new(Folder::open(&path).unwrap());
+        let is_over = AtomicBool::new(false);
+        let lost = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    sweep(&folder.fd).unwrap();
+                }
+            });
+            let has_no_name = |part: Part| fstat(&part.file).unwrap().st_nlink == 0;
+            let parts = (0..5_000).map(|_| Part::create(folder.clone(), 1).unwrap());
+            let lost = parts.map(has_no_name).filter(|lost| *lost).count();
+            is_over.store(true, Ordering::Relaxed);
+            lost
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+        assert_eq!(lost, 0, "of 5000 parts that are locked");
+    }
+
+    #[test]
+    fn folder_that_cannot_be_synced_is_no_failure() {
+        assert!(kept(Err(Errno::INVAL)).is_ok() && kept(Err(Errno::NOTSUP)).is_ok());
+        assert!(kept(Ok(())).is_ok() && kept(Err(Errno::IO)).is_err());
+    }
+}
