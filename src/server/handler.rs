@@ -166,6 +166,11 @@ impl Conn {
         self.stream.local_addr()
     }
 
+    /// How long each of its reads waits.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.stream.read_timeout()
+    }
+
     /// Tells whether the server drains: end after what is in hand.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)

@@ -182,6 +182,37 @@ fn server_that_drains_or_is_killed_leaves_nothing_of_half_an_upload() {
 }
 
 #[test]
+fn clients_that_drip_are_refused_and_said() {
+    let folder = Folder::new();
+    let args = ["--min-speed", "1G", "--idle-timeout", "300ms"];
+    let (mut server, address) = serve_upload(&folder, &args);
+    let mut stream = half_an_upload(address);
+    let mut dripping = stream.try_clone().unwrap();
+    let drips = std::thread::spawn(move || {
+        // The last of four stays away.
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(80));
+            let _ = dripping.write_all(b"x");
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(
+        text.contains("\u{6}slower than 1073741824 bytes"),
+        "{text:?}"
+    );
+    let line = server.line();
+    assert!(
+        line.starts_with("refused \"half\" from 127.0.0.1:"),
+        "{line}"
+    );
+    drips.join().unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.finish().code, 0);
+}
+
+#[test]
 fn answers_of_a_hostile_server_are_escaped() {
     let folder = Folder::new();
     std::fs::write(folder.path().join("a"), "1").unwrap();

@@ -485,6 +485,40 @@ fn full_disk_is_a_refusal_and_leaves_nothing() {
 }
 
 #[test]
+fn clients_that_drip_are_refused() {
+    let folder = Folder::new();
+    let inbox = folder.inbox();
+    let handler = UploadHandler::open(&inbox).unwrap();
+    let config = || ServerConfig::new().idle_timeout(Some(Duration::from_millis(300)));
+    let start = |config: ServerConfig, handler| config.bind("127.0.0.1:0").unwrap().start(handler);
+    let server = start(config(), handler.clone().speed_min(1 << 30)).unwrap();
+    let mut peer = Peer::connect(server.addr());
+    peer.header("a", 1 << 20);
+    assert_eq!(peer.answer().status, Status::Ok);
+    let mut dripping = peer.0.try_clone().unwrap();
+    // Never so long without a byte that the connection is idle.
+    let drips = std::thread::spawn(move || {
+        (0..2000).all(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            dripping.write_all(b"x").is_ok()
+        })
+    });
+    let expected = Answer::new(Status::Failed, "slower than 1073741824 bytes a second");
+    assert_eq!(peer.answer(), expected);
+    assert_eq!(names(&inbox).len(), 0);
+    drop(peer);
+    stopped(&server);
+    assert!(!drips.join().unwrap(), "it ended long before the drips");
+    // Who sends fast enough is not concerned, nor anybody where it is off.
+    for speed in [1024, 0] {
+        let server = start(config(), handler.clone().speed_min(speed)).unwrap();
+        let answer = Peer::connect(server.addr()).send("a", &content(1, 200_000));
+        assert_eq!(answer.status, Status::Ok);
+        stopped(&server);
+    }
+}
+
+#[test]
 fn client_sees_a_refusal_while_it_sends() {
     let folder = Folder::new();
     // Nothing on the disk, and far more than all buffers hold.

@@ -1,7 +1,7 @@
 //! The server of uploads.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::part::{Folder, Part};
 use crate::error::{Error, Result};
 use crate::fs::name::safe;
-use crate::net::{read_frame_deadline, write_frame};
+use crate::net::{Stream, read_frame_deadline, write_frame};
 use crate::proto::crc32::Crc32;
 use crate::proto::upload::{Answer, HEADER_BYTES_MAX, Header, SUM_BYTES, Status};
 use crate::runtime::blocking::files;
@@ -47,6 +47,7 @@ use crate::server::{Conn, ConnInfo, Handler};
 pub struct UploadHandler {
     folder: Arc<Folder>,
     size_max: u64,
+    speed_min: u64,
     overwrite: bool,
     observer: Option<Arc<Observer>>,
 }
@@ -96,6 +97,7 @@ impl UploadHandler {
         Ok(Self {
             folder: Arc::new(folder),
             size_max: SIZE_MAX,
+            speed_min: SPEED_MIN,
             overwrite: false,
             observer: None,
         })
@@ -105,6 +107,14 @@ impl UploadHandler {
     /// of it comes.
     pub fn size_max(mut self, bytes: u64) -> Self {
         self.size_max = bytes;
+        self
+    }
+
+    /// How many bytes a second have to come; default 1024, and 0 is no limit. Each 64 KiB may
+    /// take the server's idle timeout (30 seconds, if that is off) and the time that they need
+    /// at this speed: so a pause ends nothing, and who drips byte after byte is refused.
+    pub fn speed_min(mut self, bytes: u64) -> Self {
+        self.speed_min = bytes;
         self
     }
 
@@ -164,7 +174,7 @@ impl UploadHandler {
             Ok(part) => Some(part),
             Err(error) => return Ok(End::Refused(refusal(&error), true)),
         };
-        let end = content(conn, &mut part, size);
+        let end = self.content(conn, &mut part, size);
         if !matches!(end, Ok(None))
             && let Some(part) = part.take()
         {
@@ -182,6 +192,58 @@ impl UploadHandler {
             Ok(name) => End::Stored(name),
             Err(error) => End::Refused(refusal(&error), true),
         })
+    }
+
+    /// Says yes, and writes what comes; `None` if all of it is well. `part` is gone if the caller
+    /// was killed while it was with the disk's thread.
+    fn content(&self, conn: &mut Conn, part: &mut Option<Part>, size: u64) -> Result<Option<End>> {
+        write_frame(conn, &Answer::new(Status::Ok, "send it").to_message())?;
+        let mut sum = Crc32::new();
+        let mut left = size;
+        let mut buf = Vec::new();
+        while left > 0 {
+            // On the heap, and the last one may be smaller.
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            buf.resize(most.min(BUFFER_BYTES), 0);
+            if !self.read_exact(conn, &mut buf)? {
+                let text = format!("slower than {} bytes a second", self.speed_min);
+                let answer = Answer::new(Status::Failed, text);
+                return Ok(Some(End::Refused(answer, false)));
+            }
+            sum.update(&buf);
+            left -= buf.len() as u64;
+            if let Err(error) = write(part, &mut buf)? {
+                return Ok(Some(End::Refused(refusal(&error), false)));
+            }
+        }
+        let limit = Deadline::after(FRAME_TIMEOUT);
+        let trailer = read_frame_deadline(conn, SUM_BYTES, limit)?;
+        let trailer = trailer.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
+        if trailer != sum.value().to_be_bytes() {
+            let text = "the bytes that came are not those that were sent";
+            let answer = Answer::new(Status::Differs, text);
+            return Ok(Some(End::Refused(answer, true)));
+        }
+        Ok(None)
+    }
+
+    /// Fills `buf`, which is not empty; false if that takes longer than it may.
+    fn read_exact(&self, conn: &mut Conn, buf: &mut [u8]) -> io::Result<bool> {
+        let idle = conn.idle_timeout();
+        let millis = (buf.len() as u64 * 1000).checked_div(self.speed_min);
+        let limit = millis.map_or(Deadline::NEVER, |millis| {
+            Deadline::after(idle.unwrap_or(FRAME_TIMEOUT) + Duration::from_millis(millis))
+        });
+        let mut filled = 0;
+        while filled < buf.len() {
+            match conn.read_deadline(&mut buf[filled..], limit.earlier(idle.into())) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(e) if e.kind() == ErrorKind::TimedOut && limit.is_passed() => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// The name it will get, if it may come at all.
@@ -206,35 +268,6 @@ impl UploadHandler {
 enum End {
     Stored(String),
     Refused(Answer, bool),
-}
-
-/// Says yes, and writes what comes; `None` if all of it is well. `part` is gone if the caller
-/// was killed while it was with the disk's thread.
-fn content(conn: &mut Conn, part: &mut Option<Part>, size: u64) -> Result<Option<End>> {
-    write_frame(conn, &Answer::new(Status::Ok, "send it").to_message())?;
-    let mut sum = Crc32::new();
-    let mut left = size;
-    let mut buf = Vec::new();
-    while left > 0 {
-        // On the heap, and the last one may be smaller.
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        buf.resize(most.min(BUFFER_BYTES), 0);
-        conn.read_exact(&mut buf)?;
-        sum.update(&buf);
-        left -= buf.len() as u64;
-        if let Err(error) = write(part, &mut buf)? {
-            return Ok(Some(End::Refused(refusal(&error), false)));
-        }
-    }
-    let limit = Deadline::after(FRAME_TIMEOUT);
-    let trailer = read_frame_deadline(conn, SUM_BYTES, limit)?;
-    let trailer = trailer.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
-    if trailer != sum.value().to_be_bytes() {
-        let text = "the bytes that came are not those that were sent";
-        let answer = Answer::new(Status::Differs, text);
-        return Ok(Some(End::Refused(answer, true)));
-    }
-    Ok(None)
 }
 
 /// Has the disk's thread write; part and buffer travel there and back.
@@ -298,6 +331,7 @@ impl fmt::Debug for UploadHandler {
         f.debug_struct("UploadHandler")
             .field("folder", &self.folder)
             .field("size_max", &self.size_max)
+            .field("speed_min", &self.speed_min)
             .field("overwrite", &self.overwrite)
             .finish_non_exhaustive()
     }
@@ -305,6 +339,9 @@ impl fmt::Debug for UploadHandler {
 
 /// The default of [`UploadHandler::size_max`].
 const SIZE_MAX: u64 = 1 << 30;
+
+/// The default of [`UploadHandler::speed_min`].
+const SPEED_MIN: u64 = 1024;
 
 /// What a hand-over to the disk's thread moves: enough that its 25 microseconds do not count,
 /// and little enough for ten thousand connections.

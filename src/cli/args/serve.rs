@@ -53,7 +53,8 @@ datagram is a name, and gets the answer alone: no welcome, no bye.")]
 
 The partner is greenloop upload FILE HOST:PORT. Names are made safe: none leaves the folder,
 none is hidden. A file is there when it is whole, checked and on the disk; of an upload that
-ends early nothing is left. Anybody who reaches the address may upload.")]
+ends early nothing is left. Clients that pause for --idle-timeout are cut, and those that only
+drip are refused (--min-speed). Anybody who reaches the address may upload.")]
     Upload(UploadArgs),
 
     /// Serve a folder's files over TFTP

@@ -23,6 +23,11 @@ pub(crate) struct UploadArgs {
     #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = units::size)]
     max_size: u64,
 
+    /// Refuse clients that send fewer bytes a second, for longer than --idle-timeout: 512, 4K;
+    /// 0: any speed
+    #[arg(long, value_name = "BYTES", default_value = "1K", value_parser = units::size)]
+    min_speed: u64,
+
     /// Replace a file of the same name instead of numbering the new one: photo.1.jpg
     #[arg(long)]
     overwrite: bool,
@@ -30,11 +35,13 @@ pub(crate) struct UploadArgs {
 
 /// Takes files until a signal.
 pub(super) fn run(args: &UploadArgs) -> Outcome {
-    let (dir, max_size, overwrite) = (args.dir.clone(), args.max_size, args.overwrite);
+    let (dir, overwrite) = (args.dir.clone(), args.overwrite);
+    let (max_size, min_speed) = (args.max_size, args.min_speed);
     super::run(&args.server, move |lines| {
         let lines = lines.clone();
         let handler = UploadHandler::open(dir)?
             .size_max(max_size)
+            .speed_min(min_speed)
             .overwrite(overwrite)
             .observer(move |conn, received| lines.say(line(conn, received)));
         Ok(handler)
