@@ -511,6 +511,24 @@ fn flood_is_read_slowly_loses_nothing_and_delays_nobody() {
 }
 
 #[test]
+fn drain_does_not_wait_for_what_long_lines_cost() {
+    on_workers!({
+        let server = start(Chat::new());
+        let mut ann = Client::join(&server, "ann");
+        let mut eve = Client::join(&server, "eve");
+        // Escaped, each of them is 39 KiB for the others: the third one's turn is seconds away.
+        for _ in 0..3 {
+            eve.send([&[1; 8000][..], b"\n"].concat());
+        }
+        for _ in 0..2 {
+            ann.line_with("eve: \\u{1}");
+        }
+        let report = server.drain(Duration::from_secs(2)).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    });
+}
+
+#[test]
 fn members_that_vanish_leave_and_killed_ones_leave_nothing() {
     on_workers!({
         greenloop::yield_now().unwrap();

@@ -92,7 +92,8 @@ impl<'a> Visit<'a> {
             if self.conn.is_draining() {
                 return Ok(Then::End);
             }
-            crate::sleep(wait)?;
+            // A long line is paid for in seconds, and a drain ends no sleep.
+            crate::sleep(wait.min(LINE_INTERVAL))?;
         }
         if self.outbox.is_given_up() {
             return Ok(Then::End);
