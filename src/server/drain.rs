@@ -44,10 +44,18 @@ impl<R> Core<R> {
         self.conns.changed.set();
     }
 
+    /// Asks for the end within the server's own limit, unless it was asked for: the loops
+    /// that it stops then end as well, and must not cut that limit short.
+    pub(super) fn ask_once(&self) {
+        lock(&self.control.cut_at).get_or_insert_with(|| Deadline::after(self.drain_timeout));
+        self.control.asked.set();
+        self.conns.changed.set();
+    }
+
     /// Stops the server because of an error that will not go away.
     pub(super) fn fail(&self, error: &Error) {
         lock(&self.control.fatal).get_or_insert_with(|| error.to_string());
-        self.ask(self.drain_timeout);
+        self.ask_once();
     }
 
     /// Waits for the last connection until `limit`, which may come nearer meanwhile.

@@ -10,6 +10,7 @@ use crate::runtime::spawn::Builder;
 use crate::runtime::{kill, signal};
 use crate::server::drain::{Core, Served, supervise};
 use crate::server::observe::Report;
+use crate::sync::wait_any;
 
 /// A server that runs. Dropping it changes nothing: the server runs until it is stopped.
 ///
@@ -199,10 +200,14 @@ impl<R: Clone + Default + 'static> ServerHandle<R> {
     fn stop_on(&self, signals: signal::Signals) -> Result<crate::Handle> {
         let server = self.clone();
         let watcher = Builder::new().name("signals").try_spawn(move || {
-            let mut limit = server.core().drain_timeout;
-            while signals.wait().is_ok() {
-                server.begin_drain(limit);
-                limit = Duration::ZERO;
+            let core = server.core();
+            let mut limit = core.drain_timeout;
+            // It leaves with the server: what a signal does is the program's again then.
+            while let Ok(0) = wait_any(&[&signals, &core.control.ended]) {
+                if signals.try_wait().is_some() {
+                    server.begin_drain(limit);
+                    limit = Duration::ZERO;
+                }
             }
         })?;
         Ok(watcher.handle())
@@ -283,7 +288,7 @@ struct StopOnDrop<'a, R>(&'a Core<R>);
 
 impl<R> Drop for StopOnDrop<'_, R> {
     fn drop(&mut self) {
-        self.0.ask(self.0.drain_timeout);
+        self.0.ask_once();
     }
 }
 

@@ -442,6 +442,46 @@ fn drain_serves_what_has_arrived() {
     });
 }
 
+/// The limit of a drain counts, not the shorter one that the server has for itself.
+#[test]
+fn drain_waits_as_long_as_it_was_told() {
+    on_workers!({
+        let (begun, go) = (Arc::new(Event::new()), Arc::new(Event::new()));
+        let (told, wait) = (begun.clone(), go.clone());
+        let server = ServerConfig::new()
+            .drain_timeout(MS)
+            .bind("127.0.0.1:0")
+            .unwrap()
+            .start(move |conn: &mut Conn| {
+                told.set();
+                wait.wait()?;
+                Ok(conn.write_all(b"done")?)
+            })
+            .unwrap();
+        let mut stream = client(server.addr());
+        begun.wait().unwrap();
+        server.begin_drain(LONG);
+        // The listener is closed long before that, and its loop has ended.
+        eventually("closed", || TcpStream::connect(server.addr()).is_err());
+        std::thread::sleep(20 * MS);
+        go.set();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "done");
+        assert!(server.wait().unwrap().is_clean());
+    });
+}
+
+#[test]
+fn signals_are_the_programs_again_when_the_server_has_ended() {
+    on_workers!([2], {
+        let server = echo();
+        let watcher = server.stop_on_signals().unwrap();
+        server.drain(LONG).unwrap();
+        assert!(watcher.wait_timeout(LONG).unwrap());
+    });
+}
+
 #[test]
 fn drain_kills_at_the_deadline_whoever_is_stuck() {
     on_workers!({
