@@ -17,21 +17,21 @@ use crate::runtime::reason::Wait;
 
 /// A listening socket; the public types wrap one, a server has several.
 pub(crate) struct ListenSocket {
+    /// Of a Unix socket: removed before it is closed, while its inode is still taken.
+    _file: Option<SocketFile>,
     source: Source<Socket>,
     /// Made here, so that no other process shares the socket.
     own: bool,
-    /// Of a Unix socket: removed with it.
-    _file: Option<SocketFile>,
+}
+
+/// Has `socket`, which is bound, take connections.
+pub(super) fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
 impl ListenSocket {
-    /// Begins to listen on `socket`, which is bound and was made here.
-    pub(super) fn listen(
-        socket: Socket,
-        backlog: u32,
-        file: Option<SocketFile>,
-    ) -> io::Result<Self> {
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    /// Takes a socket that was made here and listens.
+    pub(super) fn listening(socket: Socket, file: Option<SocketFile>) -> io::Result<Self> {
         Ok(Self {
             source: Source::new(socket)?,
             own: true,

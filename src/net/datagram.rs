@@ -76,14 +76,14 @@ impl<A> Received<A> {
 /// A socket of messages; the public types wrap one, a server has several.
 #[derive(Debug)]
 pub(crate) struct DatagramSocket {
+    /// Of a bound Unix socket: removed before it is closed, while its inode is still taken.
+    file: Option<SocketFile>,
     source: Source<Tracked>,
     family: Family,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
     /// Room for what the system says beside a UDP datagram.
     control: Vec<u8>,
-    /// Of a bound Unix socket: removed with it.
-    file: Option<SocketFile>,
 }
 
 /// A socket, and what is gone when it is closed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{Error, Result};
-use crate::net::accept::ListenSocket;
+use crate::net::accept::{ListenSocket, listen};
 use crate::net::addr::{Address, Host};
 use crate::net::resolve::resolve_deadline;
 use crate::net::tcp::{TcpStream, ip_of};
@@ -127,12 +127,14 @@ impl ListenOptions {
     /// ```
     pub fn bind_unix(&self, address: impl Into<UnixAddr>) -> Result<UnixListener> {
         let address = address.into();
-        let listen = || {
+        let begin = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            let file = unix::bind(&socket, &address, self.unix_mode)?;
-            ListenSocket::listen(socket, self.backlog, file).map(UnixListener)
+            let file = unix::bind(&socket, &address, self.unix_mode, |socket| {
+                listen(socket, self.backlog)
+            })?;
+            ListenSocket::listening(socket, file).map(UnixListener)
         };
-        listen().map_err(|e| Error::from(e).context(format!("listening on unix:{address}")))
+        begin().map_err(|e| Error::from(e).context(format!("listening on unix:{address}")))
     }
 
     /// Listens on `address`; see [`TcpListener::bind`].
@@ -196,7 +198,8 @@ impl ListenOptions {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&addr.into())?;
-        ListenSocket::listen(socket, self.backlog, None).map(TcpListener)
+        listen(&socket, self.backlog)?;
+        ListenSocket::listening(socket, None).map(TcpListener)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use greenloop::Error;
@@ -114,6 +115,34 @@ fn of_many_servers_that_find_a_dead_file_one_wins() {
             let bound: Vec<_> = binding
                 .into_iter()
                 .filter_map(|greenlet| greenlet.join().unwrap().ok())
+                .collect();
+            assert_eq!(bound.len(), 1);
+            assert!(UnixStream::connect(path.as_path()).is_ok());
+        }
+    });
+}
+
+/// As above, with nothing left behind: who has bound and does not listen yet
+/// must not be taken for dead.
+#[test]
+fn of_many_servers_that_start_at_once_one_wins() {
+    on_workers!([4], {
+        let folder = Folder::new("start");
+        for round in 0..200 {
+            let path = folder.path(&round.to_string());
+            let go = Arc::new(Barrier::new(4));
+            let starting: Vec<_> = (0..4)
+                .map(|_| {
+                    let (path, go) = (path.clone(), go.clone());
+                    std::thread::spawn(move || {
+                        go.wait();
+                        UnixListener::bind(path.as_path())
+                    })
+                })
+                .collect();
+            let bound: Vec<_> = starting
+                .into_iter()
+                .filter_map(|thread| thread.join().unwrap().ok())
                 .collect();
             assert_eq!(bound.len(), 1);
             assert!(UnixStream::connect(path.as_path()).is_ok());

@@ -628,7 +628,7 @@ impl fmt::Debug for UnixDatagram {
 pub(crate) fn bind_datagram(addr: &UnixAddr) -> Result<DatagramSocket> {
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-        let file = file::bind(&socket, addr, None)?;
+        let file = file::bind(&socket, addr, None, |_| Ok(()))?;
         DatagramSocket::with_file(socket, file)
     };
     bind().map_err(|e| Error::from(e).context(format!("listening on unixgram:{addr}")))

@@ -8,8 +8,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::error::{Error, Result};
-use crate::net::accept::ListenSocket;
+use crate::net::accept::{ListenSocket, listen};
 use crate::net::datagram::{DatagramSocket, Destination, Received};
+use crate::net::listener::BACKLOG_DEFAULT;
 use crate::net::unix::addr::UnixAddr;
 use crate::net::unix::file;
 use crate::net::unix::listener::unix_of;
@@ -53,8 +54,8 @@ impl SeqpacketListener {
         let addr = address.into();
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-            let file = file::bind(&socket, &addr, None)?;
-            ListenSocket::listen(socket, BACKLOG, file)
+            let file = file::bind(&socket, &addr, None, |s| listen(s, BACKLOG_DEFAULT))?;
+            ListenSocket::listening(socket, file)
         };
         let listening = |e: io::Error| Error::from(e).context(format!("listening on unix:{addr}"));
         bind().map(Self).map_err(listening)
@@ -311,6 +312,3 @@ impl fmt::Debug for SeqpacketStream {
         f.debug_struct("SeqpacketStream").finish_non_exhaustive()
     }
 }
-
-/// As many as a [`ListenOptions`](crate::net::ListenOptions) has.
-const BACKLOG: u32 = 1024;
