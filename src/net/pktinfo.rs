@@ -78,7 +78,9 @@ pub(super) fn receive(
         MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT,
     )?;
     let mut local = None;
-    for part in message.cmsgs()? {
+    // An error says that there was more than fits: somebody has asked this socket for other
+    // things, too. Then the arrival is not known, and the datagram is as good.
+    for part in message.cmsgs().into_iter().flatten() {
         match part {
             ControlMessageOwned::Ipv4PacketInfo(info) => local = Some(from_v4(&info)),
             // Of an IPv4 datagram the other kind knows more.

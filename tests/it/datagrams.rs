@@ -537,3 +537,25 @@ fn seqpacket_keeps_messages_apart_and_in_order() {
         assert!(!place.0.exists());
     });
 }
+
+/// A socket of std's that was asked for things we have no room for.
+#[test]
+fn what_else_the_system_says_loses_no_datagram() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let asked = socket2::SockRef::from(&socket);
+    asked.set_recv_tos_v4(true).unwrap();
+    nix::sys::socket::setsockopt(
+        &socket,
+        nix::sys::socket::sockopt::ReceiveTimestampns,
+        &true,
+    )
+    .unwrap();
+    let mut server = UdpSocket::from_std(socket).unwrap();
+    let mut client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client
+        .send_to(b"hello", server.local_addr().unwrap())
+        .unwrap();
+    let mut buf = [0; 16];
+    let got = server.recv_msg(&mut buf).unwrap();
+    assert_eq!(&buf[..got.len], b"hello");
+}
