@@ -22,6 +22,7 @@ use crate::net::unix::{SocketFile, UnixAddr};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::io::{Source, at_once};
 use crate::runtime::kill;
+use crate::runtime::park::check;
 use crate::runtime::reason::Wait;
 use crate::runtime::sleep::sleep;
 
@@ -257,19 +258,19 @@ impl DatagramSocket {
             return self.source.write_with(Wait::Write, limit, call);
         }
         // The system tells a sender of room at the peer it is connected to, and of no other:
-        // this one has to look again.
+        // this one has to look again. It waits for the time alone: events there are on this
+        // socket, of all that comes in, and they would wake it for nothing.
+        let now = Deadline::after(Duration::ZERO);
         let mut pause = LOOK_AGAIN_MIN;
         loop {
-            let look = Deadline::after(pause).earlier(limit);
-            match self.source.write_with(Wait::Write, look, &mut call) {
-                Err(error) => {
-                    let error = Error::from(error);
-                    if !error.is_own_limit() || limit.is_passed() {
-                        return Err(error.into());
-                    }
+            let sent = self.source.write_with(Wait::Write, now, &mut call);
+            match sent.map_err(Error::from) {
+                Err(error) if error.is_own_limit() => {
+                    check(limit)?;
+                    sleep(limit.remaining().map_or(pause, |left| left.min(pause)))?;
                     pause = (pause * 2).min(LOOK_AGAIN_MAX);
                 }
-                sent => return sent,
+                sent => return Ok(sent?),
             }
         }
     }

@@ -56,7 +56,8 @@ impl DatagramConfig {
         Self {
             handlers: 1,
             datagram_bytes_max: 65_536,
-            write_timeout: Some(Duration::from_secs(1)),
+            // In order, everybody waits for one who does not receive: long enough for who does.
+            write_timeout: Some(Duration::from_millis(100)),
             drain_timeout: Duration::from_secs(10),
             stack_bytes: None,
             options: UdpOptions::new(),
@@ -88,7 +89,7 @@ impl DatagramConfig {
     }
 
     /// How long an answer may wait for room in the kernel's buffer, or at a Unix peer that
-    /// does not receive; default 1 s, `None` is for ever.
+    /// does not receive; default 100 ms, `None` is for ever.
     pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
         self.write_timeout = limit;
         self
