@@ -183,6 +183,9 @@ fn set_up_logging(verbose: u8) {
     builder.filter_module("may", log::LevelFilter::Warn);
     builder.filter_module("generator", log::LevelFilter::Warn);
     builder.filter_module("may_minihttp", log::LevelFilter::Off);
+    // This calls it an error when a stopped process goes on; rustls tells what the error says.
+    builder.filter_module("may::io::event_loop", log::LevelFilter::Off);
+    builder.filter_module("rustls", log::LevelFilter::Error);
     // A second logger in one process is the caller's choice, not a failure.
     let _ = builder.try_init();
 }

@@ -16,6 +16,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&["serve", "echo", "--workers", "0"], "0"),
         (&["load", "localhost:http"], "port"),
         (&["load", "127.0.0.1:1", "-s", "0"], "at least 1 byte"),
+        (&["load", "127.0.0.1:1", "-s", "50G"], "at most 64M"),
         (&["get"], "no URL"),
         (&["get", "nonsense"], "http"),
         (&["get", "ftp://127.0.0.1/x"], "http"),

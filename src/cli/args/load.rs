@@ -16,8 +16,8 @@ pub(crate) struct LoadArgs {
     #[arg(short = 'c', long, value_name = "N", default_value = "64")]
     pub(crate) connections: NonZeroUsize,
 
-    /// Message size in bytes: 64, 4K, 1M
-    #[arg(short = 's', long, value_name = "BYTES", default_value = "64", value_parser = units::length)]
+    /// Message size in bytes: 64, 4K, 1M; at most 64M
+    #[arg(short = 's', long, value_name = "BYTES", default_value = "64", value_parser = message_bytes)]
     pub(crate) size: usize,
 
     /// How long to send
@@ -36,3 +36,14 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Reads a size of which each connection can have two in memory.
+fn message_bytes(text: &str) -> Result<usize, String> {
+    let bytes = units::length(text)?;
+    if bytes > MESSAGE_BYTES_MAX {
+        return Err("at most 64M".into());
+    }
+    Ok(bytes)
+}
+
+const MESSAGE_BYTES_MAX: usize = 64 << 20;

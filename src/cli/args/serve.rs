@@ -22,7 +22,8 @@ pub(crate) enum ServeCommand {
   greenloop serve echo --model epoll
 
 SIGINT or SIGTERM drains: no new connections, idle ones are closed, the rest may finish
-within --drain. A second signal ends at once. Exit code 0 after a drain.")]
+within --drain. A second signal ends at once. Exit code 0 if nobody was cut off,
+1 if somebody was.")]
     Echo(EchoArgs),
 
     /// Show what is said in datagrams to everybody, with the time and the sender
@@ -64,7 +65,8 @@ drip are refused (--min-speed). Anybody who reaches the address may upload.")]
 
 Options of RFC 2347 to 2349 and 7440 are agreed on. A file that is written is seen when all
 of it is on the disk. SIGINT or SIGTERM drains: no new requests, running transfers may finish
-within --drain. A second signal ends at once. Exit code 0 after a drain.")]
+within --drain. A second signal ends at once. Exit code 0 if nobody was cut off,
+1 if somebody was.")]
     Tftp(TftpArgs),
 
     /// Hold a chat room: everybody sees what the others say
