@@ -518,7 +518,7 @@ fn drain_does_not_wait_for_what_long_lines_cost() {
         let mut eve = Client::join(&server, "eve");
         // Escaped, each of them is 39 KiB for the others: the third one's turn is seconds away.
         for _ in 0..3 {
-            eve.send([&[1; 8000][..], b"\n"].concat());
+            eve.send([vec![1; 8000], b"\n".to_vec()].concat());
         }
         for _ in 0..2 {
             ann.line_with("eve: \\u{1}");
