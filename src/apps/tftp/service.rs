@@ -45,10 +45,13 @@ const WARY_RETRIES: u32 = 2;
 const RECEIVE_WINDOW_BYTES: usize = 64 * 1024;
 
 /// How many first waits the server stays after a file has come: a client whose first two
-/// repeats got lost too is still heard.
+/// repeats got lost too is still heard. The client says how long a wait is, so it has a limit.
 const DALLY_WAITS: u32 = 4;
+const DALLY_MAX: Duration = Duration::from_secs(5);
 /// Why a transfer is killed whose client asks for something else.
 const REPLACED: &str = "the client asks for something else";
+/// Why one is that only waits for a lost ACK.
+const DRAINED: &str = "the server stops";
 
 /// All transfers of a server.
 pub(super) struct Service {
@@ -57,9 +60,10 @@ pub(super) struct Service {
     group: Group,
     table: Mutex<HashMap<SocketAddr, Entry>>,
     counts: Mutex<Counts>,
-    /// Transfers that count against the limit, and those that only wait for a lost ACK.
+    /// Transfers that count against the limit, and those that only wait for a lost ACK, which
+    /// have the same limit.
     busy: AtomicUsize,
-    dallying: AtomicUsize,
+    dallying: Group,
     draining: AtomicBool,
     next_id: AtomicU64,
 }
@@ -82,7 +86,7 @@ impl Service {
             table: Mutex::default(),
             counts: Mutex::default(),
             busy: AtomicUsize::new(0),
-            dallying: AtomicUsize::new(0),
+            dallying: Group::new(),
             draining: AtomicBool::new(false),
             next_id: AtomicU64::new(0),
         })
@@ -95,6 +99,10 @@ impl Service {
     /// From now on no transfer stays longer than it must.
     pub(super) fn hurry(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        // Who comes after this look sees the flag.
+        for greenlet in self.dallying.members() {
+            greenlet.kill_with(DRAINED);
+        }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -403,21 +411,20 @@ impl Transfer {
         }
     }
 
-    /// Confirms the last block, and stays for a client whose ACK was lost; shorter if very
-    /// many do, and when the server is to end.
+    /// Confirms the last block, and stays for a client whose ACK was lost; not if very many
+    /// do, and only until the server is to end.
     fn dally(&self, link: &mut Link, receiver: &mut Receiver) {
-        let (dallying, rules) = (&self.service.dallying, &self.service.rules);
-        let others = dallying.fetch_add(1, Ordering::Relaxed);
-        // The file is here, whatever happens now.
-        for _ in 0..DALLY_WAITS {
-            let limit = Deadline::after(receiver.wait());
-            let is_needed = flow::dally(link, receiver, limit).is_ok();
-            let is_hurried = self.service.draining.load(Ordering::Relaxed);
-            if !is_needed || is_hurried || others >= rules.transfers_max {
-                break;
-            }
+        // The file is here, whatever happens now: that is said also when we were killed.
+        let now = Deadline::after(Duration::ZERO);
+        let _ = shield(|| flow::dally(link, receiver, now));
+        let (dallying, me) = (&self.service.dallying, crate::current());
+        dallying.add(&me);
+        let is_surplus = dallying.len() > self.service.rules.transfers_max;
+        if !is_surplus && !self.service.draining.load(Ordering::Relaxed) {
+            let wait = receiver.wait().saturating_mul(DALLY_WAITS);
+            let _ = flow::dally(link, receiver, Deadline::after(wait.min(DALLY_MAX)));
         }
-        dallying.fetch_sub(1, Ordering::Relaxed);
+        dallying.discard(&me);
     }
 
     /// Tells the client, where it does not know, and puts the end in words.

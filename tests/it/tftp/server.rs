@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloop::apps::tftp::{Direction, Outcome};
 use greenloop::proto::tftp::{ErrorCode, Limits, Mode, Packet, Request, Retry};
@@ -511,6 +511,58 @@ fn one_transfer_too_many_is_told_to_come_later() {
     assert_eq!(server.counts().surplus, 1);
 }
 
+/// A file has come from it, and its server waits whether the ACK was lost.
+fn dallying(server: SocketAddr, file: &str) -> Probe {
+    let mut probe = Probe::new(server);
+    probe.ask(false, file.as_bytes(), &[("timeout", "30")]);
+    assert_eq!(probe.hear(), Packet::OptionAck(vec![(b"timeout", b"30")]));
+    probe.say(&data(1, b""));
+    probe.hear_ack(1);
+    probe
+}
+
+#[test]
+fn files_that_have_come_keep_no_more_sockets_than_transfers_may_run() {
+    let site = Site::new();
+    let server = site.start(|server| server.writable(true).transfers_max(2));
+    let mut probes: Vec<_> = (0..2)
+        .map(|number| dallying(server.addr(), &format!("copy-{number}")))
+        .collect();
+    let surplus = dallying(server.addr(), "copy-2");
+    let begun = Instant::now();
+    eventually("the third is closed", || {
+        UdpSocket::bind(surplus.transfer).is_ok()
+    });
+    // A slow machine has forgotten them, too.
+    if begun.elapsed() < Duration::from_secs(1) {
+        for probe in &mut probes {
+            probe.say(&data(1, b""));
+            probe.hear_ack(1);
+        }
+    }
+    for probe in &probes {
+        eventually("30 s are too long", || {
+            UdpSocket::bind(probe.transfer).is_ok()
+        });
+    }
+    assert_eq!(server.counts().succeeded, 3);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_lost_acks() {
+    let site = Site::new();
+    let server = site.start(|server| server.writable(true));
+    let _probe = dallying(server.addr(), "copy");
+    let begun = Instant::now();
+    let counts = server.drain(Duration::from_secs(60)).unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!((counts.succeeded, counts.killed), (1, 0));
+}
+
 #[test]
 fn idle_transfers_are_ended() {
     let site = Site::new();
@@ -577,9 +629,7 @@ fn a_client_that_is_never_heard_is_left_soon() {
 fn answers_leave_from_the_address_that_was_asked() {
     let site = Site::new();
     site.write("file", b"text");
-    let server = greenloop::apps::tftp::Server::new(site.root())
-        .start(":0")
-        .unwrap();
+    let server = Server::new(site.root()).start(":0").unwrap();
     let port = server.addr().port();
     for ip in ["127.0.0.1", "127.0.0.2", "127.3.4.5"] {
         let address: SocketAddr = format!("{ip}:{port}").parse().unwrap();
