@@ -209,14 +209,26 @@ impl Handle {
     /// May switch to other greenlets.
     ///
     /// # Errors
-    /// Cancelled or timeout, if that ended the wait; no more requests are taken all the same.
+    /// Cancelled or timeout, if that ended the wait; no more requests are taken all the same,
+    /// and running transfers are cut off then.
     #[track_caller]
     pub fn drain(&self, limit: Duration) -> Result<Counts> {
         let end = Deadline::after(limit);
         self.service.hurry();
-        self.server.drain(limit)?;
-        if !self.service.group().join_deadline(end)? {
-            self.service.group().kill()?;
+        let joined = match self.server.drain(limit) {
+            Ok(_) => self.service.group().join_deadline(end),
+            Err(error) => Err(error),
+        };
+        match joined {
+            Ok(true) => {}
+            Ok(false) => self.service.group().kill()?,
+            Err(error) => {
+                // Without a wait for their ends: the caller is to go.
+                for transfer in self.service.group().members() {
+                    transfer.kill();
+                }
+                return Err(error);
+            }
         }
         Ok(self.counts())
     }

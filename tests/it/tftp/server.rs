@@ -564,6 +564,22 @@ fn a_drain_does_not_wait_for_lost_acks() {
 }
 
 #[test]
+fn a_drain_that_is_given_up_ends_the_transfers() {
+    let site = Site::new();
+    site.write("file", &vec![1; 600]);
+    let server = site.start(|server| server.retry(patient()));
+    let mut probe = Probe::new(server.addr());
+    probe.ask(true, b"file", &[]);
+    probe.hear_block(1);
+    let drained = greenloop::timeout(Duration::from_millis(1), || {
+        server.drain(Duration::from_secs(60))
+    });
+    drained.unwrap_err();
+    assert!(probe.hear_error().1.contains("the server stops"));
+    eventually("it is ended", || server.counts().killed == 1);
+}
+
+#[test]
 fn idle_transfers_are_ended() {
     let site = Site::new();
     let ended = site.ended();
