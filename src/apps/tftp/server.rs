@@ -1,7 +1,7 @@
 //! The server: its settings, its port, its end.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -251,7 +251,12 @@ fn take(service: &Arc<Service>, datagram: &mut Datagram) -> Result<()> {
     if arrival.sent_to != arrival.answer_from || datagram.is_truncated() {
         return Ok(());
     }
-    match service.take(datagram.data(), peer, arrival.answer_from) {
+    let local = match arrival.answer_from {
+        // The same `fe80::…` may stand for a host on each link.
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, 0, 0, arrival.interface).into(),
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, 0),
+    };
+    match service.take(datagram.data(), peer, local) {
         Some(answer) => datagram.reply(&answer),
         None => Ok(()),
     }

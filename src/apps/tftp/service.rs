@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,13 +112,13 @@ impl Service {
         counts
     }
 
-    /// Takes a datagram that came to the server's port, sent to this machine's address
-    /// `local`; what it returns is to be sent back. Never waits.
+    /// Takes a datagram that came to the server's port; a transfer's socket gets the address
+    /// `local`. What it returns is to be sent back. Never waits.
     pub(super) fn take(
         self: &Arc<Self>,
         datagram: &[u8],
         peer: SocketAddr,
-        local: IpAddr,
+        local: SocketAddr,
     ) -> Option<Vec<u8>> {
         let (direction, request) = match Packet::parse(datagram) {
             Ok(Packet::Read(request)) => (Direction::Read, request),
@@ -143,7 +144,6 @@ impl Service {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             service: self.clone(),
             peer,
-            local,
             direction,
             file: request.file.to_vec(),
             mode: request.mode,
@@ -153,10 +153,24 @@ impl Service {
             bytes: 0,
             repeated: 0,
         };
-        match self.begin(transfer) {
+        // Here, not in its greenlet: what went wrong can only be said from the server's own.
+        let socket = match bind(local) {
+            Ok(socket) => socket,
+            Err(error) => return Some(self.fail(transfer, &error)),
+        };
+        match self.begin(transfer, socket) {
             Ok(()) => None,
             Err(_) => Some(self.turn_away()),
         }
+    }
+
+    /// Ends a transfer that has got no socket.
+    fn fail(&self, transfer: Transfer, why: &io::Error) -> Vec<u8> {
+        lock(&self.counts).begun += 1;
+        // Whoever observes may take a while. Without a greenlet nobody is told.
+        let outcome = Outcome::Failed(why.to_string());
+        let _ = self.group.try_spawn(move || transfer.tell(outcome));
+        error(ErrorCode::Undefined, "the server has no socket for it")
     }
 
     fn turn_away(&self) -> Vec<u8> {
@@ -183,7 +197,7 @@ impl Service {
         false
     }
 
-    fn begin(self: &Arc<Self>, transfer: Transfer) -> Result<(), SpawnError> {
+    fn begin(self: &Arc<Self>, transfer: Transfer, socket: UdpSocket) -> Result<(), SpawnError> {
         let (peer, id) = (transfer.peer, transfer.id);
         let entry = Entry {
             id,
@@ -200,7 +214,7 @@ impl Service {
             is_busy: true,
         };
         // No lock is held here: a closure that is not run gives its place back.
-        let greenlet = self.group.try_spawn(move || transfer.run(place))?;
+        let greenlet = self.group.try_spawn(move || transfer.run(place, socket))?;
         lock(&self.counts).begun += 1;
         // It may have ended already.
         if let Some(entry) = lock(&self.table)
@@ -272,7 +286,6 @@ struct Transfer {
     id: u64,
     service: Arc<Service>,
     peer: SocketAddr,
-    local: IpAddr,
     direction: Direction,
     file: Vec<u8>,
     mode: Mode,
@@ -308,11 +321,7 @@ impl From<Error> for Stop {
 }
 
 impl Transfer {
-    fn run(mut self, mut place: Place) {
-        let socket = match UdpSocket::bind(SocketAddr::new(self.local, 0)) {
-            Ok(socket) => socket,
-            Err(error) => return self.tell(Outcome::Failed(error.to_string())),
-        };
+    fn run(mut self, mut place: Place, socket: UdpSocket) {
         let mut link = Link::new(socket, self.peer);
         link.expect_blocks(0);
         let limit = Timeout::start(self.service.rules.transfer_time_max);
@@ -506,7 +515,46 @@ fn settle(upload: Upload, came: Result<Option<End>, Fault>) -> Result<End, Stop>
     Ok(came?.unwrap_or(End::Complete))
 }
 
+/// Without the resolver, to which our own bind hands a zone: nobody is to wait here.
+#[expect(clippy::disallowed_methods, reason = "it is made ours at once")]
+fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(std::net::UdpSocket::bind(local)?)
+}
+
 fn error(code: ErrorCode, text: &str) -> Vec<u8> {
     let text = text.as_bytes();
     Packet::Error { code, text }.to_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_for_whom_there_is_no_socket_is_told_so() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let root = Root::open(&std::env::temp_dir()).unwrap();
+        let rules = Rules {
+            writable: false,
+            overwrite: false,
+            file_bytes_max: 0,
+            transfers_max: 1,
+            transfer_time_max: Duration::MAX,
+            retry: Retry::new(Duration::from_secs(1), 0),
+            limits: Limits::default(),
+            observer: Arc::new(move |ended: &Ended| drop(tell.send(ended.clone()))),
+        };
+        let service = Service::new(root, rules);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        // No address of this machine's.
+        let local = SocketAddr::from(([192, 0, 2, 1], 0));
+        let answer = service.take(b"\x00\x01file\x00octet\x00", peer, local);
+        let answer = answer.expect("it is said");
+        let code = ErrorCode::Undefined;
+        assert!(matches!(Packet::parse(&answer), Ok(Packet::Error { code: c, .. }) if c == code));
+        let ended = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(matches!(ended.outcome, Outcome::Failed(_)), "{ended:?}");
+        let counts = service.counts();
+        assert_eq!((counts.begun, counts.failed, counts.running), (1, 1, 0));
+    }
 }

@@ -1,11 +1,11 @@
 //! The server against clients that are strange, hostile, or gone: raw sockets.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
-use greenloop::apps::tftp::{Direction, Outcome};
+use greenloop::apps::tftp::{Direction, Outcome, Server};
 use greenloop::proto::tftp::{ErrorCode, Limits, Mode, Packet, Request, Retry};
 
 use super::{Dice, Site, client};
@@ -577,6 +577,37 @@ fn a_drain_that_is_given_up_ends_the_transfers() {
     drained.unwrap_err();
     assert!(probe.hear_error().1.contains("the server stops"));
     eventually("it is ended", || server.counts().killed == 1);
+}
+
+/// A link-local address of this machine, with its interface.
+fn link_local() -> Option<SocketAddrV6> {
+    let table = fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let line = table.lines().find(|line| line.starts_with("fe80"))?;
+    let (ip, rest) = line.split_once(' ')?;
+    let ip = u128::from_str_radix(ip, 16).ok()?;
+    let interface = rest.split(' ').next()?;
+    let interface = u32::from_str_radix(interface, 16).ok()?;
+    Some(SocketAddrV6::new(ip.into(), 0, 0, interface))
+}
+
+#[test]
+fn a_request_to_a_link_local_address_is_answered_from_it() {
+    let Some(mut address) = link_local() else {
+        println!("skipped: no link-local address is here");
+        return;
+    };
+    let site = Site::new();
+    site.write("file", b"text");
+    let server = Server::new(site.root()).start("[::]:0").unwrap();
+    address.set_port(server.addr().port());
+    let mut probe = Probe::new(address.into());
+    probe.socket = UdpSocket::bind("[::]:0").unwrap();
+    probe.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    probe.ask(true, b"file", &[]);
+    assert_eq!(probe.hear_block(1), b"text");
+    assert_eq!(probe.transfer.ip(), IpAddr::from(*address.ip()));
+    probe.ack(1);
+    eventually("it succeeds", || server.counts().succeeded == 1);
 }
 
 #[test]
