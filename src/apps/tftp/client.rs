@@ -173,11 +173,16 @@ impl Client {
         };
         let begun = Lane::for_files().run(begin)?;
         let (download, local) = begun.map_err(|e| writing(e.into()))?;
-        let mut local = File::from_std(local);
+        let (mut local, mut download) = (File::from_std(local), Some(download));
         // A file that is whole is published, whoever leaves meanwhile.
         let got = self.receive(file, &mut local, || {
-            shield(|| Lane::for_files().run(|| download.publish()))?
+            let whole = download.take();
+            shield(|| Lane::for_files().run(|| whole.map_or(Ok(()), Download::publish)))?
         });
+        if got.is_err() {
+            // The last close of a file that is removed may take long: it is the lane's.
+            let _ = shield(|| Lane::for_files().run(move || drop((local, download))));
+        }
         got.map_err(|failed| failed.about(file, &shown))
     }
 

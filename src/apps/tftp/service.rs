@@ -384,7 +384,6 @@ impl Transfer {
         if is_octet && terms.size.is_some_and(|size| size > rules.file_bytes_max) {
             return Err(Refusal::new(ErrorCode::Full, ErrorCode::Full.to_string()).into());
         }
-        let (upload, mut file) = self.begin_upload()?;
         let mut receiver = Receiver::new(terms, rules.retry)
             .opening_with(&agreed)
             .wary(WARY_RETRIES);
@@ -392,12 +391,19 @@ impl Transfer {
             receiver = receiver.of_any_size();
         }
         link.expect_blocks(terms.block_size);
-        let goal = (self.mode, rules.file_bytes_max);
-        let came = flow::receive(link, &mut receiver, &mut file, goal, &mut |_| {});
-        (self.bytes, self.repeated) = (receiver.bytes(), receiver.repeats());
-        let end = settle(upload, came)?;
+        let end = self.take_in(link, &mut receiver)?;
         *whole = Some(receiver);
         Ok(end)
+    }
+
+    fn take_in(&mut self, link: &mut Link, receiver: &mut Receiver) -> Result<End, Stop> {
+        let (upload, mut file) = self.begin_upload()?;
+        let goal = (self.mode, self.service.rules.file_bytes_max);
+        let came = flow::receive(link, receiver, &mut file, goal, &mut |_| {});
+        (self.bytes, self.repeated) = (receiver.bytes(), receiver.repeats());
+        // The last close of a file that is removed may take long: it is the lane's.
+        drop(file);
+        settle(upload, came)
     }
 
     fn begin_upload(&self) -> Result<(Upload, File), Stop> {
