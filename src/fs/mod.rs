@@ -21,11 +21,13 @@
 mod file;
 mod flight;
 pub(crate) mod name;
+mod parts;
 mod paths;
 mod rename;
 mod stdin;
 
 pub use file::File;
+pub(crate) use parts::{create_part, sweep_parts, sync_folder};
 pub use paths::{
     canonicalize, copy, create_dir, create_dir_all, exists, hard_link, metadata, read, read_dir,
     read_link, read_to_string, remove_dir, remove_dir_all, remove_file, rename, set_permissions,

@@ -8,22 +8,23 @@
 //!
 //! Everything here blocks: it belongs on the files lane.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, statat, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::fs::name::PART;
-use crate::fs::rename_in;
+use crate::fs::{create_part, rename_in, sweep_parts, sync_folder};
 use crate::proto::tftp::ErrorCode;
+use crate::util::lock;
 
 /// An open folder.
 #[derive(Debug)]
@@ -31,7 +32,12 @@ pub(super) struct Root {
     fd: OwnedFd,
     /// `openat2` is missing or forbidden here.
     step_by_step: bool,
+    /// Folders in which nothing is left of dead servers, by device and number.
+    swept: Mutex<HashSet<(u64, u64)>>,
 }
+
+/// What files on their way begin with: nobody can ask for such a name.
+const PREFIX: &str = ".tftp-";
 
 /// Why a request is refused: what the ERROR says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,10 +99,25 @@ impl Root {
         let mut root = Self {
             fd,
             step_by_step: false,
+            swept: Mutex::default(),
         };
         let probe = root.beneath(Path::new("."), OFlags::PATH | OFlags::DIRECTORY);
         root.step_by_step = matches!(probe, Err(Errno::NOSYS | Errno::PERM));
         Ok(root)
+    }
+
+    /// Removes what servers that were killed have left in the folder itself; in those below
+    /// it that happens before the first file is created there.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        self.sweep_once(&self.fd)
+    }
+
+    fn sweep_once(&self, folder: &OwnedFd) -> io::Result<()> {
+        let stat = fstat(folder)?;
+        if lock(&self.swept).insert((stat.st_dev, stat.st_ino)) {
+            sweep_parts(folder, PREFIX)?;
+        }
+        Ok(())
     }
 
     /// Opens a file for reading, and tells how long it is now.
@@ -138,7 +159,10 @@ impl Root {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(refused(error)),
         }
-        let (part, file) = new_part(&folder).map_err(|e| Refusal::of(&e))?;
+        // A folder that cannot be listed can be written to all the same.
+        let _ = self.sweep_once(&folder);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (part, file) = create_part(&folder, PREFIX, &NEXT).map_err(|e| Refusal::of(&e))?;
         Ok(Upload {
             folder,
             part,
@@ -212,7 +236,7 @@ impl Upload {
         )
         .map_err(|e| Refusal::of(&e))?;
         self.is_published = true;
-        Ok(())
+        sync_folder(&self.folder).map_err(|e| Refusal::of(&e))
     }
 }
 
@@ -235,23 +259,6 @@ fn regular(file: &impl AsFd) -> Result<u64, Refusal> {
         return Err(Refusal::access("not a regular file"));
     }
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
-}
-
-/// A hidden file in `folder` that was not there: nobody can ask for it by that name.
-fn new_part(folder: &OwnedFd) -> io::Result<(String, File)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666);
-    loop {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".tftp-{}-{number}{PART}", std::process::id());
-        match openat(folder, &name, flags, mode) {
-            Ok(fd) => return Ok((name, fd.into())),
-            // Left behind by a process that had our number.
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// The path below the folder that a name means.

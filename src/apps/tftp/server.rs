@@ -165,8 +165,18 @@ impl Server {
     pub fn start_all<A: ToString>(self, addresses: impl IntoIterator<Item = A>) -> Result<Handle> {
         let shown = escape(self.root.as_os_str().as_bytes());
         let path = self.root.clone();
-        let root = Lane::for_files().run(move || Root::open(&path))?;
-        let root = root.map_err(|e| Error::from(e).context(format!("folder {shown}")))?;
+        let is_writable = self.rules.writable;
+        let open = move || {
+            let root = Root::open(&path)?;
+            if is_writable {
+                // A folder that cannot be listed can be served all the same.
+                let _ = root.sweep();
+            }
+            Ok(root)
+        };
+        let root = Lane::for_files().run(open)?;
+        let root =
+            root.map_err(|e: std::io::Error| Error::from(e).context(format!("folder {shown}")))?;
         let service = Service::new(root, self.rules);
         let addresses: Vec<_> = addresses.into_iter().map(|a| a.to_string()).collect();
         let server = DatagramConfig::new()

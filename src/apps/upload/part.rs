@@ -9,15 +9,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
-use rustix::fs::{flock, fstat, fstatvfs, openat, unlinkat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags, fstatvfs, unlinkat};
 
 use crate::error::{Error, Result};
-use crate::fs::name::{PART, numbered};
-use crate::fs::rename_in;
+use crate::fs::name::numbered;
+use crate::fs::{create_part, rename_in, sweep_parts, sync_folder};
 use crate::util::escape;
 
 /// The folder that uploads go to. Everything happens relative to its descriptor.
@@ -37,7 +35,7 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        sweep(&fd).map_err(failed)?;
+        sweep_parts(&fd, PREFIX).map_err(failed)?;
         let next = AtomicU64::new(0);
         Ok(Self { fd, next })
     }
@@ -47,29 +45,6 @@ impl Folder {
         let stat = fstatvfs(&self.fd)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
-}
-
-/// Removes the parts that nobody holds.
-fn sweep(folder: &OwnedFd) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let text = name.to_string_lossy();
-        if !text.starts_with(PREFIX) || !text.ends_with(PART) {
-            continue;
-        }
-        if let Ok(part) = openat(folder, name, flags, Mode::empty())
-            && flock(&part, FlockOperation::NonBlockingLockExclusive).is_ok()
-        {
-            match unlinkat(folder, name, AtFlags::empty()) {
-                // Meanwhile its own server has removed or published it.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// An unfinished file; the drop removes it.
@@ -92,30 +67,13 @@ impl Part {
         if folder.room()? < size {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        loop {
-            let number = folder.next.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{PREFIX}{}-{number}{PART}", std::process::id());
-            match openat(&folder.fd, &name, flags, Mode::from_raw_mode(0o666)) {
-                Ok(fd) => {
-                    // Tells those who sweep that it is in use. No locks here: nor there.
-                    let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
-                    // One that sweeps was faster: its lock, or already no name.
-                    if locked == Err(Errno::WOULDBLOCK) || fstat(&fd)?.st_nlink == 0 {
-                        continue;
-                    }
-                    return Ok(Self {
-                        folder,
-                        name,
-                        file: File::from(fd),
-                        is_whole: false,
-                    });
-                }
-                // In another container, a process of this number.
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let (name, file) = create_part(&folder.fd, PREFIX, &folder.next)?;
+        Ok(Self {
+            folder,
+            name,
+            file,
+            is_whole: false,
+        })
     }
 
     /// Appends bytes.
@@ -133,7 +91,7 @@ impl Part {
                 Ok(()) => {
                     self.is_whole = true;
                     // So that the name is there after a crash, too.
-                    kept(rustix::fs::fsync(&self.folder.fd))?;
+                    sync_folder(&self.folder.fd)?;
                     return Ok(name);
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -141,15 +99,6 @@ impl Part {
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
-    }
-}
-
-/// The result of an fsync of the folder. Some file systems have none for folders; the file is
-/// there all the same, and who hears that it failed sends it again.
-fn kept(synced: rustix::io::Result<()>) -> io::Result<()> {
-    match synced {
-        Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
-        synced => Ok(synced?),
     }
 }
 
@@ -170,7 +119,9 @@ const NUMBER_MAX: u32 = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fs::fstat;
 
     #[test]
     fn sweep_of_another_server_takes_no_new_part() {
@@ -181,7 +132,7 @@ mod tests {
         let lost = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    sweep(&folder.fd).unwrap();
+                    sweep_parts(&folder.fd, PREFIX).unwrap();
                 }
             });
             let has_no_name = |part: Part| fstat(&part.file).unwrap().st_nlink == 0;
@@ -192,11 +143,5 @@ mod tests {
         });
         std::fs::remove_dir_all(&path).unwrap();
         assert_eq!(lost, 0, "of 5000 parts that are locked");
-    }
-
-    #[test]
-    fn folder_that_cannot_be_synced_is_no_failure() {
-        assert!(kept(Err(Errno::INVAL)).is_ok() && kept(Err(Errno::NOTSUP)).is_ok());
-        assert!(kept(Ok(())).is_ok() && kept(Err(Errno::IO)).is_err());
     }
 }

@@ -611,6 +611,30 @@ fn a_request_to_a_link_local_address_is_answered_from_it() {
 }
 
 #[test]
+fn parts_of_dead_servers_are_removed_and_those_of_living_ones_are_not() {
+    let site = Site::new();
+    fs::create_dir(site.root().join("sub")).unwrap();
+    site.write("sub/.tftp-1-0.part", b"dead");
+    site.write(".tftp-1-0.part", b"dead");
+    site.write(".tftp-1-1.part", b"living");
+    site.write(".mine.part", b"no upload");
+    let living = fs::File::open(site.root().join(".tftp-1-1.part")).unwrap();
+    living.try_lock().unwrap();
+
+    site.start(|server| server);
+    assert_eq!(site.hidden(), 3, "who may not write removes nothing");
+    let server = site.start(|server| server.writable(true));
+    assert_eq!(site.hidden(), 2);
+    assert_eq!(site.read(".tftp-1-1.part"), b"living");
+    fs::write(site.local("file"), "text").unwrap();
+    client(server.addr())
+        .put(site.local("file"), "sub/copy")
+        .unwrap();
+    assert!(!site.root().join("sub/.tftp-1-0.part").exists());
+    assert_eq!(site.read("sub/copy"), b"text");
+}
+
+#[test]
 fn idle_transfers_are_ended() {
     let site = Site::new();
     let ended = site.ended();
