@@ -74,6 +74,14 @@ pub(crate) fn defuse(text: &str) -> String {
     out
 }
 
+/// Says how much of a text is not shown, to stand behind what is.
+pub(crate) fn and_more(bytes: usize) -> String {
+    match bytes {
+        1 => " … and 1 byte".to_owned(),
+        bytes => format!(" … and {bytes} bytes"),
+    }
+}
+
 /// Tells whether `c` can move the cursor, hide text or turn its direction.
 pub(crate) fn is_unsafe_on_a_terminal(c: char) -> bool {
     c.is_control()

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::net::{Addr, UnixAddr};
 use crate::proto::rate::TokenBucket;
 use crate::server::{Datagram, DatagramHandler, Outlet};
-use crate::util::{escape, lock};
+use crate::util::{and_more, escape, lock};
 
 /// What a room allows.
 ///
@@ -274,7 +274,7 @@ fn shown(data: &[u8], size: usize, max: usize) -> String {
     }
     let kept = &text[..character_boundary(text, max.min(text.len()))];
     let rest = text.len() - kept.len() + lost;
-    format!("{} … and {rest} bytes", escape(kept))
+    escape(kept) + &and_more(rest)
 }
 
 /// The last place up to `at` that is not inside a character.
@@ -394,7 +394,7 @@ mod tests {
             ("我爱我爱".as_bytes(), "我爱我 … and 3 bytes"),
             (
                 b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
-                "\\x80\\x80\\x80\\x80\\x80\\x80\\x80\\x80\\x80 … and 1 bytes",
+                "\\x80\\x80\\x80\\x80\\x80\\x80\\x80\\x80\\x80 … and 1 byte",
             ),
         ] {
             assert_eq!(shown(data, data.len(), 9), expected, "{data:?}");

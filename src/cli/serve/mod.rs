@@ -23,7 +23,7 @@ use crate::net::Addr;
 use crate::server::{
     self, ConnEnd, ConnInfo, Datagram, DropReason, Handler, Observer, Report, ServerConfig,
 };
-use crate::util::escape;
+use crate::util::{and_more, escape};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -130,7 +130,7 @@ fn data_logger(lines: &Lines) -> impl Fn(&Addr, &[u8]) + Send + Sync + 'static {
         let shown = escape(&data[..data.len().min(LOGGED_BYTES_MAX)]);
         let rest = match data.len().saturating_sub(LOGGED_BYTES_MAX) {
             0 => String::new(),
-            more => format!(" … and {more} bytes"),
+            more => and_more(more),
         };
         lines.say(format!("recv: {shown}{rest}"));
     }
