@@ -16,7 +16,9 @@ use crate::net::{
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
 use crate::runtime::spawn::Builder;
-use crate::server::{Conn, Datagram, DatagramHandler, DatagramServer, Handler};
+use crate::server::{
+    Conn, Datagram, DatagramHandler, DatagramServer, Handler, Pause, Verdict, sort,
+};
 use crate::sync::Event;
 use crate::util::lock;
 
@@ -36,8 +38,8 @@ pub enum Kind {
 ///
 /// A client of a stream is answered once, when its first bytes or its end have come; with
 /// the answer our direction ends, and what the client still sends is taken as long as it
-/// keeps coming. Without an answer it is listened to until it ends. A datagram is answered
-/// by one.
+/// keeps coming, for 60 times [`Listen::wait`] at most. Without an answer it is listened to
+/// until it ends. A datagram is answered by one.
 ///
 /// # Examples
 ///
@@ -108,10 +110,14 @@ impl Listen {
     /// What accepting, the client and the sink report; the caller was killed or timed out.
     pub fn serve_one(&self, socket: OneShot, idle: Option<Duration>) -> Result<()> {
         let OneShot(mut socket) = socket;
+        let mut pause = Pause::default();
         let (mut stream, peer) = loop {
             match socket.accept(Deadline::NEVER) {
                 // It has gone before it was served: the next one, then.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if sort(&error) == Verdict::GoOn => {
+                    // No pause is a turn for the others all the same.
+                    crate::sleep(pause.tolerate().unwrap_or_default())?;
+                }
                 accepted => break accepted?,
             }
         };
@@ -133,26 +139,34 @@ impl Listen {
     pub fn take_one(&self, server: DatagramServer) -> Result<()> {
         let (listen, first) = (self.clone(), Arc::new(First::default()));
         let (taken, done) = (first.clone(), first.done.clone());
+        // However it ends, nobody waits for it any more.
+        let _ended = SetOnDrop(done.clone());
         let server = server.start(move |datagram: &mut Datagram| {
             if !taken.has_begun.swap(true, Ordering::SeqCst) {
+                let _done = SetOnDrop(taken.done.clone());
                 let outcome = DatagramHandler::handle(&listen, datagram);
                 *lock(&taken.outcome) = Some(outcome);
-                taken.done.set();
             }
             Ok(())
         })?;
         let stopped = server.clone();
-        let _stopper = Builder::new().try_spawn(move || {
+        let stopper = Builder::new().try_spawn(move || {
             if done.wait().is_ok() {
                 stopped.begin_drain(Duration::ZERO);
             }
-        })?;
-        let report = server.wait().inspect_err(|_| {
+        });
+        let report = stopper.map_err(Error::from).and_then(|_| server.wait());
+        let report = report.inspect_err(|_| {
             // Its sockets are to be closed; the error says why.
             let _ = shield(|| server.stop_now());
         })?;
         let outcome = lock(&first.outcome).take();
-        outcome.unwrap_or_else(|| Err(Error::message(report.fatal.unwrap_or_default())))
+        let why = || {
+            report
+                .fatal
+                .unwrap_or_else(|| "taking a datagram panicked".into())
+        };
+        outcome.unwrap_or_else(|| Err(Error::message(why())))
     }
 
     fn attend<S: Stream>(
@@ -187,11 +201,17 @@ impl Listen {
     ) -> Result<()> {
         // It fails if the client has gone, which the answer need not have reached.
         let _ = stream.shutdown(Shutdown::Write);
+        let end = Deadline::after(self.wait.saturating_mul(WAITS_MAX));
         while !has_ended {
             let limit = Deadline::after(self.wait);
             match stream.read_deadline(&mut buf, limit).map_err(Error::from) {
                 Ok(0) => has_ended = true,
-                Ok(count) => sink(&buf[..count])?,
+                Ok(count) => {
+                    sink(&buf[..count])?;
+                    if end.is_passed() {
+                        return Err(Error::message("it still sends, long after the answer"));
+                    }
+                }
                 Err(error) if error.is_own_limit() || error.is_closed() => has_ended = true,
                 Err(error) => return Err(error),
             }
@@ -206,6 +226,15 @@ struct First {
     has_begun: AtomicBool,
     outcome: Mutex<Option<Result<()>>>,
     done: Event,
+}
+
+/// Sets an event also when the one who was to set it panics.
+struct SetOnDrop(Event);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
 }
 
 fn sink_if_any(sink: &mut Sink, bytes: &[u8]) -> io::Result<()> {
@@ -277,6 +306,9 @@ impl fmt::Debug for OneShot {
         f.debug_tuple("OneShot").field(&addr).finish()
     }
 }
+
+/// How long a client may send after the answer, as a multiple of how long it may be silent.
+const WAITS_MAX: u32 = 60;
 
 /// A pipe's size: more comes in one read from nowhere.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -26,6 +26,7 @@ mod frame;
 mod gevent;
 mod groups;
 mod hello;
+mod listen;
 mod locks;
 mod models;
 mod net;
