@@ -175,6 +175,15 @@ fn all_sleep(how: &str) {
     drop(guard);
 }
 
+/// Whether this process came to life with the signal ignored, as a shell's `command &` does,
+/// and its children do. Rust leaves that as it is.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    ignored & (1 << (signal - 1)) != 0
+}
+
 #[test]
 fn test_ctrl_c_while_all_sleep() {
     // A82, test__issues461_471: with nobody to handle it, it ends the process as it ends
@@ -184,10 +193,14 @@ fn test_ctrl_c_while_all_sleep() {
         return all_sleep(&how);
     }
     for workers in [1, 2, 4] {
-        let (status, said) = interrupt(test_name!(), &format!("{workers} unhandled"));
-        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-        assert_eq!(signal, Some(SIGINT), "{said}");
-        assert!(!said.contains("panicked"), "{said}");
+        if is_ignored(SIGINT) {
+            println!("skipped: without a handler, as whoever started the tests ignores SIGINT");
+        } else {
+            let (status, said) = interrupt(test_name!(), &format!("{workers} unhandled"));
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            assert_eq!(signal, Some(SIGINT), "{said}");
+            assert!(!said.contains("panicked"), "{said}");
+        }
         let (status, said) = interrupt(test_name!(), &format!("{workers} handled"));
         assert!(status.success(), "{status} {said}");
         assert!(!said.contains("panicked"), "{said}");
