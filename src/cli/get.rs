@@ -1,11 +1,11 @@
 //! `greenloop get`: downloads, with bars on a terminal, plain lines or JSON elsewhere.
 
-use super::args::{ExistingArg, GetArgs};
+use super::args::GetArgs;
 use super::progress::{Progress, Reporter, Style};
 use super::units::{show_bytes, show_count, show_duration};
 use super::{EXIT_FAILURE, EXIT_INTERRUPTED, Failure, Outcome, out};
 use crate::error::{Error, Result};
-use crate::fetch::{Downloader, Entry, Existing, FailureKind, Report, Stop, UrlList};
+use crate::fetch::{Downloader, Entry, FailureKind, Report, Stop, UrlList};
 use crate::signal::{SIGINT, SIGTERM, Signals};
 use crate::sync::Queue;
 use crate::util::lock;
@@ -15,12 +15,11 @@ use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs) -> Outcome {
     let given = check(args)?;
-    let sources = Sources::open(given, &args.input_file)?;
+    let sources = Sources::open(given, &args.input.input_file)?;
     super::start_runtime(None)?;
     let progress = Arc::new(Progress::new(sources.names.clone()));
     let reporter = Reporter::start(style(args), progress.clone())?;
@@ -36,7 +35,7 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     }
     match stop.signal() {
         Some(signal) if report.is_stopped => {
-            out::note(resume_hint(&args.input_file));
+            out::note(resume_hint(&args.input.input_file));
             // 128 and the number, as a shell reports a process that a signal ended.
             Err(Failure::Silent(
                 u8::try_from(128 + signal).unwrap_or(EXIT_INTERRUPTED),
@@ -49,17 +48,20 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
 
 /// What only the whole command line can tell; returns the URLs on it.
 fn check(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
-    if args.urls.is_empty() && args.input_file.is_empty() {
+    if args.input.urls.is_empty() && args.input.input_file.is_empty() {
         return Err(Failure::usage(
             "no URL: give one, or a list with --input-file FILE",
         ));
     }
-    if args.out.is_some() && (args.urls.len() != 1 || !args.input_file.is_empty()) {
+    if args.naming.out.is_some()
+        && (args.input.urls.len() != 1 || !args.input.input_file.is_empty())
+    {
         return Err(Failure::usage(
             "--out names one file, and there is not exactly one URL",
         ));
     }
     let given: Vec<_> = args
+        .input
         .urls
         .iter()
         .map(|url| Entry::parse(url, None))
@@ -77,37 +79,17 @@ fn check(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
     reason = "a long chain on the OS thread's stack"
 )]
 fn downloader(args: &GetArgs) -> Downloader {
-    let or_never = |limit: Option<Duration>| limit.unwrap_or(Duration::MAX);
-    let downloader = Downloader::new()
-        .dir(&args.dir)
-        .jobs(args.jobs.get())
-        .retries(args.retries)
-        .idle_timeout(or_never(args.timeout.0))
-        .head_timeout(or_never(args.timeout.0))
-        .connect_timeout(or_never(args.connect_timeout.0))
-        .total_timeout(args.max_time.0)
-        .sync(!args.no_sync)
-        .keep_outcomes(false)
-        .existing(match args.existing {
-            ExistingArg::Number => Existing::Number,
-            ExistingArg::Overwrite => Existing::Overwrite,
-            ExistingArg::Skip => Existing::Skip,
-        });
-    let downloader = match args.per_host {
-        Some(count) => downloader.per_host(count.get()),
-        None => downloader,
-    };
-    match &args.out {
-        _ if args.no_save => downloader.discard(),
-        Some(name) => downloader.out_name(name),
-        None => downloader,
-    }
+    let downloader = Downloader::new().keep_outcomes(false);
+    let downloader = args.naming.apply(downloader);
+    let downloader = args.disk.apply(downloader);
+    let downloader = args.pace.apply(downloader);
+    args.network.apply(downloader)
 }
 
 fn style(args: &GetArgs) -> Style {
-    if args.json {
+    if args.watch.json {
         Style::Json
-    } else if args.brief {
+    } else if args.watch.brief {
         Style::Brief
     } else if io::stderr().is_terminal() {
         Style::Bars
@@ -118,11 +100,15 @@ fn style(args: &GetArgs) -> Style {
 
 /// The last words: what became of the whole.
 fn finish(args: &GetArgs, report: &Report) -> Outcome {
-    if args.brief {
+    if args.watch.brief {
         return Ok(());
     }
-    if !args.json {
-        let done = if args.no_save { "received" } else { "saved" };
+    if !args.watch.json {
+        let done = if args.disk.no_save {
+            "received"
+        } else {
+            "saved"
+        };
         return out::line(summary(done, report));
     }
     let failures: serde_json::Map<_, _> = report

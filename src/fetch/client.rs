@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::failure::{Failure, FailureKind};
+use super::options::Network;
 use super::plan::{is_http, without_password};
 use super::reactor::{Held, Reactor};
 use super::resume::Fields;
@@ -26,18 +27,6 @@ use crate::runtime::deadline::Deadline;
 
 /// Redirects followed before giving up, as aria2 and wget do.
 const REDIRECTS_MAX: usize = 20;
-
-/// What a [`Client`] is built from.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientConfigParts {
-    pub(crate) user_agent: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) head_timeout: Duration,
-    pub(crate) idle_connections: usize,
-    /// PEM file with authorities to trust besides the built-in ones.
-    pub(crate) ca_file: Option<PathBuf>,
-}
 
 /// Connections and how to make them; shared by all downloads of a run.
 #[derive(Debug)]
@@ -54,7 +43,7 @@ impl Client {
         clippy::large_stack_frames,
         reason = "once per run; reqwest's builder is moved at each of its calls"
     )]
-    pub(crate) fn new(parts: &ClientConfigParts) -> Result<Self> {
+    pub(crate) fn new(parts: &Network) -> Result<Self> {
         let reactor = Reactor::get()?;
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(parts.ca_file.as_deref())?)

@@ -11,10 +11,10 @@ use super::client::Client;
 use super::failure::{Failure, FailureKind};
 use super::folder::Folder;
 use super::hosts::Hosts;
+use super::options::Settings;
 use super::plan::{Entry, Seen};
 use super::report::{End, Event, Observer, Outcome, Report};
 use super::worker::{FactsOfRun, Worker};
-use super::{Settings, is_discarding};
 use crate::error::{Error, Result};
 use crate::runtime::greenlet::Handle;
 use crate::runtime::kill::shield;
@@ -135,16 +135,16 @@ impl Run {
         stop: Stop,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
-        let folder = match is_discarding(&settings) {
+        let folder = match settings.disk.discard {
             true => None,
             false => Some(Arc::new(
-                Folder::open(&settings.dir).map_err(Error::message)?,
+                Folder::open(&settings.naming.dir).map_err(Error::message)?,
             )),
         };
-        let pause_max = settings.retry.pause_max;
+        let pause_max = settings.pace.retry.pause_max;
         Ok(Arc::new(Self {
-            client: Client::new(&settings.client)?,
-            hosts: Hosts::new(settings.jobs, settings.per_host, pause_max),
+            client: Client::new(&settings.network)?,
+            hosts: Hosts::new(settings.pace.jobs, settings.pace.per_host, pause_max),
             folder,
             stop,
             observer,
@@ -156,7 +156,7 @@ impl Run {
     /// Takes the input to its end, or to the stop, and waits for every download.
     pub(crate) fn take(self: &Arc<Self>, input: impl Iterator<Item = Entry>) -> Report {
         let started = Instant::now();
-        let taken = Semaphore::new(self.settings.jobs.saturating_mul(TAKEN_PER_JOB));
+        let taken = Semaphore::new(self.settings.pace.jobs.saturating_mul(TAKEN_PER_JOB));
         let mut seen = Seen::default();
         let mut id = 0;
         for entry in input {

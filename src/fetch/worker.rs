@@ -105,7 +105,7 @@ impl<'a> Worker<'a> {
                 part.flush()?;
             }
             let kept = self.part.as_ref().map_or(0, |part| part.keeps());
-            let policy = &self.run.settings.retry;
+            let policy = &self.run.settings.pace.retry;
             let after = match tries.judge(policy, &failure, kept, dice.roll()) {
                 retry::Verdict::Again(after) => after,
                 retry::Verdict::GiveUp => return Err(failure),
@@ -146,12 +146,12 @@ impl<'a> Worker<'a> {
             .folder
             .as_ref()
             .expect("asked only where files are saved");
-        Part::open(folder, wanted, self.url, self.run.settings.existing)
+        Part::open(folder, wanted, self.url, self.run.settings.naming.existing)
     }
 
     /// The name to save under, as far as it is known.
     fn wanted(&self, answer: Option<&Answer>) -> String {
-        if let Some(name) = &self.run.settings.out_name {
+        if let Some(name) = &self.run.settings.naming.out_name {
             return name.clone();
         }
         answer
@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
 
     /// Looks for the file before the first request, where the name is known by then.
     fn is_skipped(&mut self) -> Result<bool, Failure> {
-        if self.run.settings.existing != super::Existing::Skip || self.part.is_some() {
+        if self.run.settings.naming.existing != super::Existing::Skip || self.part.is_some() {
             return Ok(false);
         }
         let Some(folder) = &self.run.folder else {
@@ -240,7 +240,7 @@ impl<'a> Worker<'a> {
     fn start(&mut self) {
         if self.started.is_none() {
             self.started = Some(Instant::now());
-            self.deadline = Deadline::from(self.run.settings.total_timeout);
+            self.deadline = Deadline::from(self.run.settings.network.total_timeout);
             self.tell(&Event::Started {
                 url: &without_password(self.url),
             });
@@ -287,7 +287,9 @@ impl<'a> Worker<'a> {
         let mut left = expected;
         let mut pace = Pace::new(&self.run.settings);
         while left != Some(0) {
-            let Some(chunk) = answer.chunk(self.run.settings.idle_timeout, self.deadline)? else {
+            let Some(chunk) =
+                answer.chunk(self.run.settings.network.idle_timeout, self.deadline)?
+            else {
                 break;
             };
             // More than was announced is not ours to write.
@@ -317,7 +319,7 @@ impl<'a> Worker<'a> {
         self.facts.bytes = bytes;
         if let Some(part) = self.part.take() {
             let settings = &self.run.settings;
-            self.facts.path = Some(part.publish(settings.existing, settings.sync)?);
+            self.facts.path = Some(part.publish(settings.naming.existing, settings.disk.sync)?);
         }
         Ok(End::Saved)
     }
@@ -346,8 +348,8 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(settings: &super::Settings) -> Self {
-        let (speed, window) = settings.speed_min;
+    fn new(settings: &super::options::Settings) -> Self {
+        let (speed, window) = settings.network.speed_min;
         let bytes_min = speed.saturating_mul(window.as_secs().max(1));
         Self {
             bytes_min,

@@ -1,0 +1,38 @@
+//! What a run goes by: a part per question, each with the [`Downloader`](super::Downloader)
+//! options that set it.
+
+mod disk;
+mod naming;
+mod network;
+mod pace;
+
+pub(crate) use self::disk::Disk;
+pub use self::naming::Existing;
+pub(crate) use self::naming::Naming;
+pub(crate) use self::network::Network;
+pub(crate) use self::pace::Pace;
+
+/// What a run goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) naming: Naming,
+    pub(crate) disk: Disk,
+    pub(crate) pace: Pace,
+    pub(crate) network: Network,
+    pub(crate) keep_outcomes: bool,
+    /// Of the dice that spread retries.
+    pub(crate) seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            naming: Naming::default(),
+            disk: Disk::default(),
+            pace: Pace::default(),
+            network: Network::default(),
+            keep_outcomes: true,
+            seed: u64::from(std::process::id()),
+        }
+    }
+}
