@@ -20,6 +20,7 @@
 //!
 //! Printing does not belong here: see [`Observer`] for progress and [`Report`] for the end.
 
+mod checksum;
 mod client;
 mod failure;
 mod folder;
@@ -42,6 +43,7 @@ use self::options::Settings;
 use self::run::Run;
 use crate::error::{Error, Result};
 
+pub use self::checksum::{Algorithm, Checksum};
 pub use self::failure::{Failure, FailureKind};
 pub use self::options::Existing;
 pub use self::plan::{Entry, LINE_BYTES_MAX, UrlList};

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead};
+use std::path::PathBuf;
 
 use reqwest::Url;
 
+use super::checksum::Checksum;
 use crate::util::escape;
 
 /// The longest line of a URL list, in bytes. A longer one is an error of that line, so
@@ -31,6 +33,24 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Entry {
     line: Option<u64>,
     url: Result<Url, BadUrl>,
+    /// What differs from the run's own options. Most entries have none.
+    own: Option<Box<OwnOptions>>,
+}
+
+/// The options of one entry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnOptions {
+    /// Other places that have the same file.
+    pub(crate) mirrors: Vec<Url>,
+    pub(crate) out: Option<String>,
+    /// Below the run's folder, or an absolute path.
+    pub(crate) dir: Option<PathBuf>,
+    /// All of them hold.
+    pub(crate) checksums: Vec<Checksum>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) referer: Option<String>,
+    /// Size of the file, as a Metalink says it.
+    pub(crate) size: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +69,21 @@ impl Entry {
             text: shorten(text),
             reason,
         });
-        Self { line, url }
+        Self {
+            line,
+            url,
+            own: None,
+        }
+    }
+
+    /// The options of this entry, if it has any.
+    pub(crate) fn own(&self) -> Option<&OwnOptions> {
+        self.own.as_deref()
+    }
+
+    /// The options of this entry, to be set.
+    pub(crate) fn own_mut(&mut self) -> &mut OwnOptions {
+        self.own.get_or_insert_default()
     }
 
     /// The URL, or why there is none.
@@ -82,6 +116,7 @@ impl From<Url> for Entry {
             Ok(url) => Self {
                 line: None,
                 url: Ok(url),
+                own: None,
             },
             Err((url, reason)) => {
                 let bad = BadUrl {
@@ -91,6 +126,7 @@ impl From<Url> for Entry {
                 Self {
                     line: None,
                     url: Err(bad),
+                    own: None,
                 }
             }
         }
@@ -274,6 +310,7 @@ impl<R: BufRead> UrlList<R> {
                     return Ok(Some(Entry {
                         line: Some(self.line),
                         url: Err(bad),
+                        own: None,
                     }));
                 }
             };
@@ -295,6 +332,7 @@ impl<R: BufRead> UrlList<R> {
                     Entry {
                         line: Some(self.line),
                         url: Err(bad),
+                        own: None,
                     }
                 }
             };
