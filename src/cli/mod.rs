@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     Failed(String),
     /// Said already; only the exit code is left.
     Silent(u8),
+    /// A signal stopped it, and all is said: ends as the signal's default would have done,
+    /// so that a shell or make that waits for it stops too.
+    Signal(i32),
     /// Nobody reads standard output: ends like a process that got SIGPIPE.
     PipeClosed,
 }
@@ -94,6 +97,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(Failure::Usage(text)) => complain(&text, EXIT_USAGE),
         Err(Failure::Failed(text)) => complain(&text, EXIT_FAILURE),
         Err(Failure::Silent(code)) => code,
+        Err(Failure::Signal(signal)) => {
+            crate::runtime::signal::end_by(signal);
+            // Where the signal does nothing: what a shell would have told.
+            u8::try_from(128 + signal).unwrap_or(EXIT_INTERRUPTED)
+        }
         Err(Failure::PipeClosed) => EXIT_PIPE_CLOSED,
     })
 }

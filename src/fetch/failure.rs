@@ -66,6 +66,33 @@ impl FailureKind {
             Self::Internal => "internal",
         }
     }
+
+    /// Its number, by which scripts tell the classes apart: aria2's, where aria2 has one.
+    ///
+    /// A timeout is 28, as with curl: 2 is what a shell's user expects of a wrong command
+    /// line, of which a list with something that is no URL is a kind.
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::BadUrl => 2,
+            Self::NotFound => 3,
+            Self::Network => 6,
+            Self::Stopped => 7,
+            Self::DiskFull => 9,
+            Self::CannotCreate => 16,
+            Self::Io => 17,
+            Self::Dns => 19,
+            Self::BadResponse => 22,
+            Self::Redirects => 23,
+            Self::Auth => 24,
+            Self::Timeout => 28,
+            Self::Busy => 29,
+            Self::Tls => 35,
+        }
+    }
 }
 
 impl fmt::Display for FailureKind {

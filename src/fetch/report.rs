@@ -144,6 +144,28 @@ impl Report {
         self.failed == 0 && !self.is_stopped
     }
 
+    /// The class of what failed, if it is one: stopped downloads do not count where
+    /// something else has failed, which is why they were stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fetch::{Downloader, FailureKind};
+    ///
+    /// let report = Downloader::new().discard().run(["no url at all", "nor this"])?;
+    /// assert_eq!(report.failure_kind(), Some(FailureKind::BadUrl));
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        let stopped = |kind: &&FailureKind| **kind == FailureKind::Stopped;
+        let mut others = self.failures.keys().filter(|kind| !stopped(kind));
+        match (others.next(), others.next()) {
+            (Some(kind), None) => Some(*kind),
+            (None, _) => self.failures.keys().find(stopped).copied(),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.received += outcome.received;
         match &outcome.end {
@@ -154,5 +176,29 @@ impl Report {
                 *self.failures.entry(failure.kind()).or_default() += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_class_of_failures_is_told_from_several() {
+        use FailureKind::{DiskFull, NotFound, Stopped};
+        let kind = |kinds: &[FailureKind]| {
+            let failures = kinds.iter().map(|kind| (*kind, 2)).collect();
+            let report = Report {
+                failures,
+                ..Report::default()
+            };
+            report.failure_kind()
+        };
+        assert_eq!(kind(&[]), None);
+        assert_eq!(kind(&[NotFound]), Some(NotFound));
+        assert_eq!(kind(&[NotFound, DiskFull]), None);
+        assert_eq!(kind(&[Stopped]), Some(Stopped));
+        assert_eq!(kind(&[Stopped, DiskFull]), Some(DiskFull));
+        assert_eq!(kind(&[Stopped, DiskFull, NotFound]), None);
     }
 }

@@ -67,6 +67,19 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// Tells whether the process ignores a signal, which one that was started so has inherited.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_ignored(&status).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+fn parse_ignored(status: &str) -> Option<u64> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
 /// The third field of `stat`. The second is a name in parentheses, which may hold anything.
 fn parse_state(stat: &str) -> Option<char> {
     let (_, after) = stat.rsplit_once(") ")?;
@@ -140,6 +153,9 @@ mod tests {
 
     #[test]
     fn files_are_read_as_proc_5_has_them() {
+        let ignored = parse_ignored("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n");
+        assert_eq!(ignored, Some(0x1001));
+        assert_eq!(parse_ignored("Name:\tx\n"), None);
         assert_eq!(parse_state("17 (a) b) S 1 17 17 0"), Some('S'));
         assert_eq!(parse_state(""), None);
         let spent = Spent {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::dump;
 use crate::runtime::park::{self, WaitList, wait_for};
+use crate::runtime::procfs;
 use crate::runtime::reason::Wait;
 use crate::runtime::spawn::{Builder, start_if_needed};
 use crate::runtime::threads::OwnThread;
@@ -373,10 +374,25 @@ impl Watch {
         }
         if signal == SIGQUIT && self.dump.load(Ordering::Relaxed) {
             dump::dump_to_stderr();
-        } else if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
-            log::error!("signal {signal}: {error}");
+        } else {
+            end_by(signal);
         }
     }
+}
+
+/// Does what a signal does by default: for most of them, ends the process, so that who
+/// waits for it sees that a signal ended it. Returns if that is to do nothing.
+pub(crate) fn end_by(signal: i32) {
+    if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
+        log::error!("signal {signal}: {error}");
+    }
+}
+
+/// Those of `signals` that the process was not started to ignore, as nohup(1) and shells
+/// without job control start one.
+pub(crate) fn not_ignored(signals: &[i32]) -> Vec<i32> {
+    let heard = |signal: &&i32| !procfs::is_ignored(**signal);
+    signals.iter().filter(heard).copied().collect()
 }
 
 /// Tells whether somebody watches a signal.

@@ -35,6 +35,8 @@ pub(crate) struct Greenloop {
 pub(crate) struct Run {
     /// The exit code; 128 and the number for a signal.
     pub(crate) code: i32,
+    /// The signal that ended it, if one did.
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -42,6 +44,14 @@ pub(crate) struct Run {
 /// Begins a run with these arguments.
 pub(crate) fn greenloop<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Greenloop {
     program(Path::new(env!("CARGO_BIN_EXE_greenloop")), args)
+}
+
+/// Begins a run of another program.
+pub(crate) fn peer_program<S: AsRef<OsStr>>(
+    name: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Greenloop {
+    program(Path::new(name), args)
 }
 
 /// Begins a run of an example.
@@ -283,6 +293,7 @@ impl Running {
             .expect("it has ended");
         Run {
             code,
+            signal: status.signal(),
             stdout,
             stderr: stderr.unwrap_or_default(),
         }

@@ -153,8 +153,10 @@ On a terminal, what could control it is escaped. Exit code: 0 the room or the in
   generate-urls | greenloop get -i - -j 64 --json
   greenloop get --no-save --brief https://example.com/ https://example.org/
 
-Exit code: 0 all arrived, 1 some did not, 2 wrong usage, 130 interrupted (run the same
-command again to go on where it stopped).")]
+Exit code: 0 only if every URL is on disk; one class of failure gives its number: 3 not found,
+6 network, 9 disk full, 16 cannot create, 17 file i/o, 19 DNS, 22 bad answer, 23 redirects, 24
+denied, 28 timeout, 29 server busy, 35 TLS; several give 1, wrong usage 2. After a signal the
+parts are kept, and the process ends of the signal: the same command goes on where it stopped.")]
     Get(GetArgs),
 
     /// Send files to a server of uploads

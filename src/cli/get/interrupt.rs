@@ -3,24 +3,26 @@
 use crate::cli::out;
 use crate::error::Result;
 use crate::fetch::{Entry, Stop};
-use crate::signal::{SIGINT, SIGTERM, Signals};
+use crate::runtime::signal::{end_by, not_ignored};
+use crate::signal::{SIGHUP, SIGINT, SIGTERM, Signals};
 use crate::sync::Queue;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// What a signal does: the first stops the run, the second ends the process.
+/// What a signal does: the first stops the run, the second ends the process. One that the
+/// process was started to ignore stays ignored, as nohup(1) wants it.
 pub(super) struct Interrupt(Arc<AtomicI32>);
 
 impl Interrupt {
     pub(super) fn watch(stop: &Stop, entries: &Queue<Entry>) -> Result<Self> {
-        let signals = Signals::new(&[SIGINT, SIGTERM])?;
+        let signals = Signals::new(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))?;
         let seen = Arc::new(AtomicI32::new(0));
         let (mine, stop, queue) = (seen.clone(), stop.clone(), entries.clone());
         crate::try_spawn(move || {
             while let Ok(signal) = signals.wait() {
                 if mine.swap(signal, Ordering::SeqCst) != 0 {
-                    end_at_once(signal);
+                    end_by(signal);
                 }
                 out::note("stopping; once more ends at once");
                 stop.stop();
@@ -33,11 +35,6 @@ impl Interrupt {
     pub(super) fn signal(&self) -> Option<i32> {
         Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
-}
-
-#[expect(clippy::exit, reason = "the user asks for it a second time")]
-fn end_at_once(signal: i32) -> ! {
-    std::process::exit(128 + signal)
 }
 
 /// How to go on after an interrupt.

@@ -1,12 +1,13 @@
 //! `greenloop get`: downloads, with bars on a terminal, plain lines or JSON elsewhere.
 
+mod exit;
 mod interrupt;
 mod sources;
 mod summary;
 
 use super::args::GetArgs;
 use super::progress::{Progress, Reporter, Style};
-use super::{EXIT_FAILURE, EXIT_INTERRUPTED, Failure, Outcome, out};
+use super::{Failure, Outcome, out};
 use crate::fetch::{Downloader, Entry};
 use crate::util::lock;
 use interrupt::{Interrupt, resume_hint};
@@ -34,13 +35,9 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     match stop.signal() {
         Some(signal) if report.is_stopped => {
             out::note(resume_hint(&args.input.input_file));
-            // 128 and the number, as a shell reports a process that a signal ended.
-            Err(Failure::Silent(
-                u8::try_from(128 + signal).unwrap_or(EXIT_INTERRUPTED),
-            ))
+            Err(Failure::Signal(signal))
         }
-        _ if report.is_success() => Ok(()),
-        _ => Err(Failure::Silent(EXIT_FAILURE)),
+        _ => exit::outcome(&report),
     }
 }
 
