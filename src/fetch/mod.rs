@@ -21,6 +21,7 @@
 //! Printing does not belong here: see [`Observer`] for progress and [`Report`] for the end.
 
 mod checksum;
+mod claims;
 mod client;
 mod failure;
 mod folder;
@@ -28,6 +29,7 @@ mod hosts;
 mod name;
 mod options;
 mod plan;
+mod ranges;
 mod reactor;
 mod report;
 mod resume;
