@@ -78,6 +78,7 @@ fn downloader(args: &GetArgs) -> Downloader {
     let downloader = args.naming.apply(downloader);
     let downloader = args.disk.apply(downloader);
     let downloader = args.pace.apply(downloader);
+    let downloader = args.split.apply(downloader);
     args.network.apply(downloader)
 }
 

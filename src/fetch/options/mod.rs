@@ -5,12 +5,14 @@ mod disk;
 mod naming;
 mod network;
 mod pace;
+mod split;
 
 pub(crate) use self::disk::Disk;
 pub use self::naming::Existing;
 pub(crate) use self::naming::Naming;
 pub(crate) use self::network::Network;
 pub(crate) use self::pace::Pace;
+pub(crate) use self::split::Split;
 
 /// What a run goes by.
 #[derive(Clone, Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) naming: Naming,
     pub(crate) disk: Disk,
     pub(crate) pace: Pace,
+    pub(crate) split: Split,
     pub(crate) network: Network,
     pub(crate) keep_outcomes: bool,
     /// Of the dice that spread retries.
@@ -30,6 +33,7 @@ impl Default for Settings {
             naming: Naming::default(),
             disk: Disk::default(),
             pace: Pace::default(),
+            split: Split::default(),
             network: Network::default(),
             keep_outcomes: true,
             seed: u64::from(std::process::id()),

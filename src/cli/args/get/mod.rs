@@ -5,6 +5,7 @@ mod input;
 mod naming;
 mod network;
 mod pace;
+mod split;
 mod watch;
 
 pub(crate) use disk::DiskArgs;
@@ -12,6 +13,7 @@ pub(crate) use input::InputArgs;
 pub(crate) use naming::NamingArgs;
 pub(crate) use network::NetworkArgs;
 pub(crate) use pace::PaceArgs;
+pub(crate) use split::SplitArgs;
 pub(crate) use watch::WatchArgs;
 
 use clap::Args;
@@ -26,6 +28,8 @@ pub(crate) struct GetArgs {
     pub(crate) disk: DiskArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]
