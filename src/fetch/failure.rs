@@ -110,6 +110,9 @@ pub struct Failure {
     retry_after: Option<Duration>,
     transient: bool,
     lost_connection: bool,
+    refused: bool,
+    shed: bool,
+    final_word: bool,
 }
 
 impl Failure {
@@ -121,6 +124,9 @@ impl Failure {
             retry_after: None,
             transient: false,
             lost_connection: false,
+            refused: false,
+            shed: false,
+            final_word: false,
         }
     }
 
@@ -178,6 +184,34 @@ impl Failure {
         self
     }
 
+    /// Marks a connection that nobody listened for.
+    #[must_use]
+    pub(crate) fn refused(mut self) -> Self {
+        self.refused = true;
+        self
+    }
+
+    /// Marks the refusal of a server that was serving others meanwhile.
+    #[must_use]
+    pub(crate) fn shed(mut self) -> Self {
+        self.shed = true;
+        self
+    }
+
+    /// Marks a failure that no further try can change.
+    #[must_use]
+    pub(crate) fn final_word(mut self) -> Self {
+        self.final_word = true;
+        self
+    }
+
+    /// Adds to the sentence.
+    #[must_use]
+    pub(crate) fn noting(mut self, what: impl fmt::Display) -> Self {
+        self.text = format!("{}; {what}", self.text);
+        self
+    }
+
     /// Adds the pause that the server asked for.
     #[must_use]
     pub(crate) fn after(mut self, pause: Option<Duration>) -> Self {
@@ -206,6 +240,18 @@ impl Failure {
 
     pub(crate) fn is_lost_connection(&self) -> bool {
         self.lost_connection
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(crate) fn is_final_word(&self) -> bool {
+        self.final_word
+    }
+
+    pub(crate) fn is_shed(&self) -> bool {
+        self.shed
     }
 }
 

@@ -20,12 +20,17 @@
 //!
 //! Printing does not belong here: see [`Observer`] for progress and [`Report`] for the end.
 
+mod auto;
+mod breaker;
+mod budget;
 mod checksum;
 mod claims;
 mod client;
 mod failure;
 mod folder;
+mod gate;
 mod hosts;
+mod limit;
 mod name;
 mod options;
 mod plan;
@@ -36,6 +41,9 @@ mod resume;
 mod retry;
 mod run;
 mod sink;
+mod slot;
+mod statuses;
+mod width;
 mod worker;
 
 use std::fmt;
@@ -51,6 +59,7 @@ pub use self::options::Existing;
 pub use self::plan::{Entry, LINE_BYTES_MAX, UrlList};
 pub use self::report::{End, Event, Observer, Outcome, Report};
 pub use self::run::Stop;
+pub use self::statuses::Statuses;
 /// The URL type that [`Entry`] is made from.
 pub use reqwest::Url;
 

@@ -1,14 +1,20 @@
 //! When a failed attempt is tried again, and after how long. Pure: the clock and the dice
 //! are arguments.
+//!
+//! `retries.md` beside this file is the table for people; a test holds it against the
+//! code. What a *host* is worth, over all its URLs, is not decided here: see `budget.rs`
+//! and `breaker.rs`.
 
 use std::time::Duration;
 
 use super::failure::{Failure, FailureKind};
+use super::statuses::Statuses;
 
 /// How often and how patiently a URL is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RetryPolicy {
     /// Attempts in a row without progress, the first one included; at least 1.
+    /// `u32::MAX`: no limit.
     pub(crate) tries: u32,
     /// The first delay is at most this, the next one twice as much, …
     pub(crate) delay_first: Duration,
@@ -16,7 +22,26 @@ pub(crate) struct RetryPolicy {
     pub(crate) delay_max: Duration,
     /// A server that asks for a longer pause than this is given up.
     pub(crate) pause_max: Duration,
+    /// No further attempt begins when a URL has been at work for so long.
+    pub(crate) time_max: Option<Duration>,
+    /// A refused connection is tried as often as anything else.
+    pub(crate) refused: bool,
+    /// Statuses of which the user knows better.
+    pub(crate) statuses: Statuses,
 }
+
+impl RetryPolicy {
+    /// Tells whether a URL that has been at work for `elapsed` may still begin an attempt
+    /// after `pause`.
+    pub(crate) fn has_time(&self, elapsed: Duration, pause: Duration) -> bool {
+        self.time_max
+            .is_none_or(|most| elapsed.saturating_add(pause) <= most)
+    }
+}
+
+/// Tries of a refused connection: a server that is being restarted gets its moment, one
+/// that is not there is not waited for.
+const REFUSED_TRIES: u32 = 3;
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -25,6 +50,9 @@ impl Default for RetryPolicy {
             delay_first: Duration::from_millis(500),
             delay_max: Duration::from_secs(30),
             pause_max: Duration::from_secs(60),
+            time_max: None,
+            refused: false,
+            statuses: Statuses::default(),
         }
     }
 }
@@ -75,11 +103,16 @@ impl Tries {
                 ..Self::default()
             };
         }
-        if !is_retried(failure) {
+        if !is_retried(policy, failure) {
             return Verdict::GiveUp;
         }
         if let Some(pause) = failure.retry_after() {
             return self.pause(policy, pause);
+        }
+        if failure.is_shed() {
+            // The host is only full: our turn comes when others have had theirs.
+            let pause = backoff(policy, self.pauses.saturating_add(1), dice);
+            return self.pause(policy, pause.min(policy.pause_max));
         }
         if failure.is_lost_connection() && !self.reconnected {
             // An idle connection that the server closed while the request was on its way:
@@ -87,15 +120,19 @@ impl Tries {
             self.reconnected = true;
             return Verdict::Again(Duration::ZERO);
         }
-        self.fruitless += 1;
-        if self.fruitless >= policy.tries {
+        self.fruitless = self.fruitless.saturating_add(1);
+        let tries = match failure.is_refused() && !policy.refused {
+            true => policy.tries.min(REFUSED_TRIES),
+            false => policy.tries,
+        };
+        if self.fruitless >= tries {
             return Verdict::GiveUp;
         }
         Verdict::Again(backoff(policy, self.fruitless, dice))
     }
 
     fn pause(&mut self, policy: &RetryPolicy, pause: Duration) -> Verdict {
-        self.pauses += 1;
+        self.pauses = self.pauses.saturating_add(1);
         let patience = policy.tries.saturating_mul(PAUSES_PER_TRY);
         if pause > policy.pause_max || self.pauses >= patience || policy.tries <= 1 {
             return Verdict::GiveUp;
@@ -105,7 +142,16 @@ impl Tries {
 }
 
 /// Tells whether trying again can help.
-fn is_retried(failure: &Failure) -> bool {
+fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
+    if failure.is_final_word() {
+        return false;
+    }
+    let listed = failure
+        .http_status()
+        .and_then(|status| policy.statuses.again(status));
+    if let Some(again) = listed {
+        return again;
+    }
     match failure.kind() {
         FailureKind::Timeout | FailureKind::Network | FailureKind::Dns | FailureKind::Busy => true,
         // A framing error or a truncated answer may be a bad moment; a wrong status is not.
@@ -167,6 +213,7 @@ mod tests {
             delay_first: Duration::from_secs(1),
             delay_max: Duration::from_secs(3),
             pause_max: Duration::from_secs(10),
+            ..RetryPolicy::default()
         }
     }
 
@@ -215,30 +262,116 @@ mod tests {
         );
     }
 
-    #[test]
-    fn only_failures_that_may_pass_are_retried() {
-        for (kind, retried) in [
-            (FailureKind::Timeout, true),
-            (FailureKind::Network, true),
-            (FailureKind::Dns, true),
-            (FailureKind::Busy, true),
-            (FailureKind::BadResponse, false),
-            (FailureKind::NotFound, false),
-            (FailureKind::Auth, false),
-            (FailureKind::Redirects, false),
-            (FailureKind::Tls, false),
-            (FailureKind::DiskFull, false),
-            (FailureKind::CannotCreate, false),
-            (FailureKind::Io, false),
-            (FailureKind::BadUrl, false),
-            (FailureKind::Stopped, false),
-            (FailureKind::Internal, false),
-        ] {
-            assert_eq!(is_retried(&Failure::new(kind, "x")), retried, "{kind:?}");
+    /// The failures that a row of the table is about.
+    fn failures_of(row: &str) -> Vec<Failure> {
+        let new = |kind| Failure::new(kind, "x");
+        let broken = || new(FailureKind::BadResponse);
+        let statuses = row.split(|c: char| !c.is_ascii_digit());
+        let statuses: Vec<u16> = statuses.filter_map(|text| text.parse().ok()).collect();
+        if !statuses.is_empty() {
+            return statuses.iter().map(|s| Failure::status(*s, "x")).collect();
         }
-        assert!(is_retried(
-            &Failure::new(FailureKind::BadResponse, "cut").transient()
-        ));
+        let busy = || Failure::status(503, "x");
+        match row {
+            "no answer in time, too slow, stalled" => vec![new(FailureKind::Timeout)],
+            "connection reset or closed in the middle of a transfer" => vec![network()],
+            "idle connection closed before its answer" => vec![network().lost_connection()],
+            "connection refused" => vec![network().refused()],
+            "name not resolved" => vec![new(FailureKind::Dns)],
+            "one of these with `Retry-After`" => vec![busy().after(Some(Duration::from_secs(1)))],
+            "the same from a host that serves others meanwhile" => vec![busy().shed()],
+            "truncated answer, broken chunks, changed in the middle" => vec![broken().transient()],
+            "answer that is no HTTP" => vec![broken()],
+            "too many redirects, or one that is refused" => vec![new(FailureKind::Redirects)],
+            "certificate or protocol of TLS" => vec![new(FailureKind::Tls)],
+            "disk full, file that cannot be made or written" => vec![
+                new(FailureKind::DiskFull),
+                new(FailureKind::CannotCreate),
+                new(FailureKind::Io),
+            ],
+            _ => panic!("a row that is not checked: {row}"),
+        }
+    }
+
+    /// How often a lasting failure is tried, and whether the second try is free.
+    fn tries_of(failure: &Failure) -> (u32, bool) {
+        let policy = RetryPolicy {
+            tries: 5,
+            ..policy()
+        };
+        let mut tries = Tries::default();
+        let mut count = 1;
+        let mut free = false;
+        while let Verdict::Again(after) = tries.judge(&policy, failure, 0, 1.0) {
+            free |= count == 1 && after.is_zero();
+            count += 1;
+        }
+        (count, free)
+    }
+
+    #[test]
+    fn the_table_for_people_says_what_is_done() {
+        let table = include_str!("retries.md").lines();
+        let mut rows = 0;
+        for line in table.filter(|line| line.starts_with("| ")).skip(1) {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let expected = match cells[1] {
+                "yes" => (5, false),
+                "no" => (1, false),
+                "at most 3 tries, unless asked for" => (3, false),
+                "at once and free, the first time" => (6, true),
+                "when it says; not counted as a try, up to a bound"
+                | "not counted as a try, up to a bound" => (5 * PAUSES_PER_TRY, false),
+                other => panic!("an answer that is not checked: {other}"),
+            };
+            for failure in failures_of(cells[0]) {
+                assert_eq!(tries_of(&failure), expected, "{line}: {failure:?}");
+                rows += 1;
+            }
+        }
+        assert!(rows > 40, "{rows}");
+        for kind in [
+            FailureKind::Stopped,
+            FailureKind::BadUrl,
+            FailureKind::Internal,
+        ] {
+            assert_eq!(tries_of(&Failure::new(kind, "x")), (1, false), "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_user_knows_better_about_statuses_and_refusals() {
+        let policy = RetryPolicy {
+            statuses: "404,!503".parse().unwrap(),
+            refused: true,
+            tries: 7,
+            ..policy()
+        };
+        for (failure, retried) in [
+            (Failure::status(404, "x"), true),
+            (Failure::status(410, "x"), false),
+            (Failure::status(503, "x"), false),
+            (Failure::status(500, "x"), true),
+        ] {
+            assert_eq!(is_retried(&policy, &failure), retried, "{failure}");
+        }
+        let mut tries = Tries::default();
+        let refused = network().refused();
+        let again = (0..20).filter(|_| tries.judge(&policy, &refused, 0, 0.0) != Verdict::GiveUp);
+        assert_eq!(again.count(), 6);
+    }
+
+    #[test]
+    fn the_time_for_retries_ends() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let policy = RetryPolicy {
+            time_max: Some(minute),
+            ..policy()
+        };
+        assert!(policy.has_time(minute - second, second));
+        assert!(!policy.has_time(minute, second));
+        assert!(!policy.has_time(second, Duration::MAX));
+        assert!(RetryPolicy::default().has_time(Duration::MAX, Duration::MAX));
     }
 
     #[test]

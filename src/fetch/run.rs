@@ -141,10 +141,9 @@ impl Run {
                 Folder::open(&settings.naming.dir).map_err(Error::message)?,
             )),
         };
-        let pause_max = settings.pace.retry.pause_max;
         Ok(Arc::new(Self {
             client: Client::new(&settings.network)?,
-            hosts: Hosts::new(settings.pace.jobs, settings.pace.per_host, pause_max),
+            hosts: Hosts::new(&settings.pace),
             folder,
             stop,
             observer,

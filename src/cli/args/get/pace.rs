@@ -1,8 +1,11 @@
 //! How much at once, how patiently, how fast.
 
-use crate::fetch::Downloader;
+use crate::cli::units::{self, Limit};
+use crate::fetch::{Downloader, Statuses};
 use clap::Args;
-use std::num::NonZeroUsize;
+use clap::builder::ArgPredicate;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pace")]
@@ -13,25 +16,228 @@ pub(crate) struct PaceArgs {
         long,
         value_name = "N",
         default_value = "16",
-        visible_alias = "max-concurrent-downloads"
+        visible_alias = "max-concurrent-downloads",
+        alias = "parallel-max"
     )]
     pub(crate) jobs: NonZeroUsize,
 
-    /// Downloads at once from one host [default: as many as --jobs]
-    #[arg(long, value_name = "N", visible_alias = "max-per-host")]
-    pub(crate) per_host: Option<NonZeroUsize>,
+    /// Downloads at once from one host and port [default: as many as --jobs]
+    #[arg(
+        long,
+        value_name = "N",
+        visible_alias = "max-per-host",
+        alias = "parallel-max-host"
+    )]
+    pub(crate) per_host: Option<usize>,
 
-    /// Retries after a failure that may pass
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(crate) retries: u32,
+    /// Find out how many at once bring the most, up to --jobs and --per-host
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub(crate) auto: bool,
+
+    /// Begin at most so many requests to one host and port: 10/s, 30/m, 600/h
+    #[arg(long, value_name = "N/UNIT", value_parser = rate)]
+    pub(crate) rate: Option<Rate>,
+
+    /// Receive at most so many bytes a second in all; 0 has no limit
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "0",
+        hide_default_value = true,
+        visible_alias = "limit-rate",
+        value_parser = units::size
+    )]
+    pub(crate) max_overall_download_limit: u64,
+
+    /// Receive at most so many bytes a second of each file; 0 has no limit
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "0",
+        hide_default_value = true,
+        value_parser = units::size
+    )]
+    pub(crate) max_download_limit: u64,
+
+    /// Begin nothing more once so many bytes have come; 0 has no limit
+    #[arg(
+        short = 'Q',
+        long,
+        value_name = "SIZE",
+        default_value = "0",
+        hide_default_value = true,
+        value_parser = units::size
+    )]
+    pub(crate) quota: u64,
+
+    /// Tries of a URL, the first one included, as long as failures may pass; 0 has no limit
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "5",
+        default_value_if("retries", ArgPredicate::IsPresent, None::<&str>),
+        visible_alias = "tries",
+        value_parser = tries
+    )]
+    pub(crate) max_tries: Option<u32>,
+
+    /// Tries after the first one
+    #[arg(
+        long,
+        value_name = "N",
+        visible_alias = "retry",
+        conflicts_with = "max_tries"
+    )]
+    pub(crate) retries: Option<u32>,
+
+    /// Wait so long before the second try, twice as long before each further one, less by
+    /// chance
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "500ms",
+        visible_alias = "retry-delay",
+        value_parser = units::duration
+    )]
+    pub(crate) retry_wait: Duration,
+
+    /// Give up a host that asks for a longer pause than this
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    pub(crate) retry_max_wait: Duration,
+
+    /// Begin no further try of a URL after so long; 0 has no limit
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0",
+        hide_default_value = true,
+        value_parser = units::limit
+    )]
+    pub(crate) retry_max_time: Limit,
+
+    /// Statuses that are tried again (404, 5xx, *) or are not (!501), besides the usual ones
+    #[arg(long, value_name = "LIST")]
+    pub(crate) retry_on_http_error: Option<Statuses>,
+
+    /// Try a refused connection as often as others, not just three times
+    #[arg(long)]
+    pub(crate) retry_connrefused: bool,
+
+    /// Stop everything at the first failure
+    #[arg(long, visible_alias = "fail-fast", conflicts_with = "max_failures")]
+    pub(crate) fail_early: bool,
+
+    /// Stop everything when so many downloads have failed
+    #[arg(long, value_name = "N")]
+    pub(crate) max_failures: Option<NonZeroU64>,
 }
+
+/// Requests in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(u64, Duration);
 
 impl PaceArgs {
     pub(crate) fn apply(&self, downloader: Downloader) -> Downloader {
-        let downloader = downloader.jobs(self.jobs.get()).retries(self.retries);
-        match self.per_host {
-            Some(count) => downloader.per_host(count.get()),
+        let longest = Duration::from_secs(30).max(self.retry_wait);
+        let mut downloader = downloader
+            .jobs(self.jobs.get())
+            .auto(self.auto)
+            .speed_max(self.max_overall_download_limit)
+            .file_speed_max(self.max_download_limit)
+            .quota(self.quota)
+            .retry_delay(self.retry_wait, longest)
+            .pause_max(self.retry_max_wait)
+            .retry_time_max(self.retry_max_time.0)
+            .retry_refused(self.retry_connrefused);
+        if let Some(tries) = self.max_tries {
+            downloader = downloader.tries(tries);
+        }
+        if let Some(retries) = self.retries {
+            downloader = downloader.retries(retries);
+        }
+        // As in curl, 0 is no limit of its own.
+        if let Some(count) = self.per_host.filter(|count| *count > 0) {
+            downloader = downloader.per_host(count);
+        }
+        if let Some(Rate(requests, time)) = self.rate {
+            downloader = downloader.rate(requests, time);
+        }
+        if let Some(statuses) = &self.retry_on_http_error {
+            downloader = downloader.retry_on(statuses.clone());
+        }
+        let failures = match self.fail_early {
+            true => NonZeroU64::new(1),
+            false => self.max_failures,
+        };
+        match failures {
+            Some(count) => downloader.failures_max(count.get()),
             None => downloader,
+        }
+    }
+}
+
+/// Reads a number of tries; wget says `inf` where others say 0.
+fn tries(text: &str) -> Result<u32, String> {
+    match text {
+        "inf" => Ok(0),
+        _ => text
+            .parse()
+            .map_err(|_| "a number is wanted, or 0 for no limit".to_owned()),
+    }
+}
+
+/// Reads a rate as curl does: `N`, `N/s`, `N/m`, `N/h`, `N/d`, also `N/5m`.
+fn rate(text: &str) -> Result<Rate, String> {
+    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let wants = || "a rate is wanted, as in 10/s, 30/m or 600/h".to_owned();
+    let count = count.trim().parse::<NonZeroU64>().map_err(|_| wants())?;
+    let unit = unit.trim();
+    let digits = unit.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match digits {
+        "" => 1,
+        _ => digits.parse::<u32>().map_err(|_| wants())?.max(1),
+    };
+    let seconds = match &unit[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wants()),
+    };
+    let time = Duration::from_secs(seconds).saturating_mul(factor);
+    Ok(Rate(count.get(), time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_curl_reads_them() {
+        let rates = [
+            ("2", (2, 1)),
+            ("10/s", (10, 1)),
+            ("30/m", (30, 60)),
+            ("600/h", (600, 3600)),
+            ("1/d", (1, 86_400)),
+            ("3/15s", (3, 15)),
+        ];
+        for (text, (count, seconds)) in rates {
+            assert_eq!(rate(text), Ok(Rate(count, Duration::from_secs(seconds))));
+        }
+        for bad in [
+            "", "/s", "0/s", "-1/s", "1/", "1/x", "1/ms", "1.5/s", "x/s", "1/s/s",
+        ] {
+            assert!(rate(bad).is_err(), "{bad} passed");
         }
     }
 }
