@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, accessat, openat, statat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, FileType, Mode, OFlags, accessat, fstat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::failure::Failure;
@@ -22,16 +24,28 @@ use crate::util::lock;
 pub(crate) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
-    names: Mutex<Names>,
+    id: FolderId,
+    /// Shared by those that have the same folder open.
+    names: Arc<Mutex<Taken>>,
 }
+
+/// Device and inode: one folder, whatever the paths to it.
+pub(crate) type FolderId = (u64, u64);
 
 /// Names that downloads of this run have taken.
 #[derive(Debug, Default)]
-struct Names {
+pub(crate) struct Taken {
     taken: HashSet<String>,
     /// The first number not yet tried for a name, so that ten thousand files of one name
     /// do not each try all numbers before them.
     next: HashMap<String, u32>,
+}
+
+impl Taken {
+    /// Tells whether nothing is taken: nothing is lost if it is forgotten.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
 }
 
 /// What stands at a name.
@@ -50,18 +64,48 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        Self::at(fd, path.to_owned())
+    }
+
+    /// Takes an open folder, which is at `path`, and sees whether files can be made there.
+    pub(crate) fn at(fd: OwnedFd, path: PathBuf) -> Result<Self, Failure> {
+        let failed = |e: Errno| {
+            let what = format_args!("folder {}", path.display());
+            Failure::file(&e.into(), what)
+        };
         accessat(
             &fd,
             ".",
             Access::WRITE_OK | Access::EXEC_OK,
             AtFlags::EACCESS,
         )
-        .map_err(|e| failed(e.into()))?;
+        .map_err(failed)?;
+        let stat = fstat(&fd).map_err(failed)?;
         Ok(Self {
             fd,
-            path: path.to_owned(),
-            names: Mutex::default(),
+            id: (stat.st_dev, stat.st_ino),
+            path,
+            names: Arc::default(),
         })
+    }
+
+    /// Has what is taken in common with another one of the same folder.
+    #[must_use]
+    pub(crate) fn sharing(mut self, taken: Arc<Mutex<Taken>>) -> Self {
+        self.names = taken;
+        self
+    }
+
+    pub(crate) fn taken(&self) -> &Arc<Mutex<Taken>> {
+        &self.names
+    }
+
+    pub(crate) fn id(&self) -> FolderId {
+        self.id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -28,11 +28,13 @@ mod claims;
 mod client;
 mod failure;
 mod folder;
+mod folders;
 mod gate;
 mod hosts;
 mod limit;
 mod name;
 mod options;
+mod place;
 mod plan;
 mod ranges;
 mod reactor;
@@ -43,6 +45,7 @@ mod run;
 mod sink;
 mod slot;
 mod statuses;
+mod template;
 mod width;
 mod worker;
 
@@ -60,6 +63,7 @@ pub use self::plan::{Entry, LINE_BYTES_MAX, UrlList};
 pub use self::report::{End, Event, Observer, Outcome, Report};
 pub use self::run::Stop;
 pub use self::statuses::Statuses;
+pub use self::template::NameTemplate;
 /// The URL type that [`Entry`] is made from.
 pub use reqwest::Url;
 

@@ -47,14 +47,14 @@ pub(crate) fn numbered(name: &str, n: u32) -> String {
 }
 
 /// Puts `insert` before the extension and cuts the stem so that all fits.
-fn fit(name: &str, insert: &str) -> String {
+pub(crate) fn fit(name: &str, insert: &str) -> String {
     let (stem, extension) = split(name);
     let room = NAME_BYTES_MAX.saturating_sub(extension.len() + insert.len());
     format!("{}{insert}{extension}", cut(stem, room))
 }
 
 /// Splits a name before its extension; the extension keeps its dot.
-fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     let Some(dot) = extension_start(name) else {
         return (name, "");
     };

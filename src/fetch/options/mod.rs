@@ -9,7 +9,7 @@ mod split;
 
 pub(crate) use self::disk::Disk;
 pub use self::naming::Existing;
-pub(crate) use self::naming::Naming;
+pub(crate) use self::naming::{Naming, Tree};
 pub(crate) use self::network::Network;
 pub(crate) use self::pace::Pace;
 pub(crate) use self::split::Split;

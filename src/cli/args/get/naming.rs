@@ -1,8 +1,8 @@
 //! Where files go and what they are called.
 
-use crate::fetch::{Downloader, Existing};
+use crate::fetch::{Downloader, Existing, NameTemplate};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Names and places")]
@@ -13,17 +13,72 @@ pub(crate) struct NamingArgs {
         long,
         value_name = "DIR",
         default_value = ".",
-        visible_alias = "output-dir"
+        visible_alias = "output-dir",
+        alias = "directory-prefix",
+        visible_short_alias = 'P'
     )]
     pub(crate) dir: PathBuf,
 
-    /// Save the one URL under this name
-    #[arg(short, long, value_name = "NAME")]
+    /// Save the one URL under this name, which may have folders below --dir in front
+    #[arg(short, long, value_name = "NAME", value_parser = out_name)]
     pub(crate) out: Option<String>,
 
     /// What to do where a file of the name is there already
     #[arg(long, value_enum, value_name = "HOW", default_value = "number")]
     pub(crate) existing: ExistingArg,
+
+    /// Replace files that are there; --existing overwrite
+    #[arg(long, visible_alias = "overwrite", value_name = "BOOL", conflicts_with = "existing",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) allow_overwrite: Option<bool>,
+
+    /// Leave files that are there, as done; --existing skip
+    #[arg(long, visible_alias = "skip-existing", conflicts_with_all = ["existing", "allow_overwrite"])]
+    pub(crate) no_clobber: bool,
+
+    /// Take the name that the server suggests [default: yes, without --tree]
+    #[arg(long, value_name = "BOOL", overrides_with = "no_content_disposition",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) content_disposition: Option<bool>,
+
+    /// As --content-disposition=false
+    #[arg(long, hide = true)]
+    pub(crate) no_content_disposition: bool,
+
+    /// Take names from the URL that redirects led to
+    #[arg(long, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) trust_server_names: Option<bool>,
+
+    /// Name files by a pattern, as {host}/{path}/{id:4}-{name}; there are name, stem, ext,
+    /// scheme, host, path, query, id, line, date
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["out", "tree"])]
+    pub(crate) name_template: Option<NameTemplate>,
+
+    /// Save in folders as in the URL: HOST/a/b/name?query
+    #[arg(long, visible_alias = "force-directories")]
+    pub(crate) tree: bool,
+
+    /// Leave the host's folder out of the tree
+    #[arg(long, requires = "tree")]
+    pub(crate) no_host_directories: bool,
+
+    /// Leave so many of the path's folders out of the tree
+    #[arg(long, value_name = "N", default_value = "0", requires = "tree")]
+    pub(crate) cut_dirs: usize,
+
+    /// Put a folder http or https on top of the tree
+    #[arg(long, requires = "tree")]
+    pub(crate) protocol_directories: bool,
+
+    /// Which names are possible: windows also leaves out "*:<>?|, dots at the end and device
+    /// names
+    #[arg(long, value_enum, value_name = "SYSTEM", default_value = "unix")]
+    pub(crate) restrict_file_names: SystemArg,
+
+    /// Let dir= in a list lead out of --dir
+    #[arg(long)]
+    pub(crate) allow_any_dir: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,16 +91,58 @@ pub(crate) enum ExistingArg {
     Skip,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SystemArg {
+    /// Whatever can be created here
+    Unix,
+    /// What Windows and its file systems take too
+    Windows,
+}
+
 impl NamingArgs {
     pub(crate) fn apply(&self, downloader: Downloader) -> Downloader {
-        let downloader = downloader.dir(&self.dir).existing(match self.existing {
+        let mut downloader = downloader
+            .dir(&self.dir)
+            .existing(self.existing())
+            .portable_names(self.restrict_file_names == SystemArg::Windows)
+            .allow_any_dir(self.allow_any_dir)
+            .trust_server_names(self.trust_server_names == Some(true));
+        let no_disposition = self.no_content_disposition.then_some(false);
+        if let Some(take) = self.content_disposition.or(no_disposition) {
+            downloader = downloader.content_disposition(take);
+        }
+        if let Some(name) = &self.out {
+            downloader = downloader.out_name(name);
+        }
+        if let Some(template) = &self.name_template {
+            downloader = downloader.name_template(template.clone());
+        }
+        match self.tree {
+            false => downloader,
+            true => downloader
+                .tree_hosts(!self.no_host_directories)
+                .tree_protocols(self.protocol_directories)
+                .tree_cut(self.cut_dirs),
+        }
+    }
+
+    fn existing(&self) -> Existing {
+        match self.existing {
+            _ if self.no_clobber => Existing::Skip,
+            _ if self.allow_overwrite == Some(true) => Existing::Overwrite,
             ExistingArg::Number => Existing::Number,
             ExistingArg::Overwrite => Existing::Overwrite,
             ExistingArg::Skip => Existing::Skip,
-        });
-        match &self.out {
-            Some(name) => downloader.out_name(name),
-            None => downloader,
         }
+    }
+}
+
+/// A name below the folder. The library would make one of anything; who types one is told.
+fn out_name(text: &str) -> Result<String, String> {
+    let mut parts = Path::new(text).components();
+    let is_below = parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    match is_below && Path::new(text).file_name().is_some() {
+        true => Ok(text.to_owned()),
+        false => Err("not the name of a file below --dir, which gives the folder".to_owned()),
     }
 }
