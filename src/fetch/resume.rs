@@ -52,6 +52,30 @@ pub(crate) enum Verdict {
     NoFile,
 }
 
+/// What an answer to a request for a segment is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    /// It begins where it should, and `bytes` of it may follow.
+    Part {
+        /// The length of the range that came, not of the one asked for.
+        bytes: u64,
+    },
+    /// It is the whole file, of the right version: the range was ignored.
+    Whole,
+    /// It is of another version: what came of this one is worth nothing.
+    Changed(&'static str),
+    /// The server does not keep to ranges.
+    Unusable(&'static str),
+    /// It is neither.
+    NoFile,
+}
+
+/// Why a part does not fit.
+enum Misfit {
+    Changed(&'static str),
+    Unusable(&'static str),
+}
+
 impl Pin {
     /// Pins the version that a whole answer (200) brings.
     pub(crate) fn of(fields: &Fields<'_>) -> Self {
@@ -117,27 +141,58 @@ impl Pin {
 
     /// Checks an answer with status 206 to a request for everything after `kept`.
     fn judge_rest(&self, kept: u64, fields: &Fields<'_>) -> Verdict {
+        match self.check_part(kept, fields) {
+            Ok((bytes, total)) => Verdict::Rest { bytes, total },
+            Err(Misfit::Changed(why) | Misfit::Unusable(why)) => Verdict::Restart(why),
+        }
+    }
+
+    /// Checks a part that should begin at `first`; returns its length and the whole's.
+    fn check_part(&self, first: u64, fields: &Fields<'_>) -> Result<(u64, u64), Misfit> {
         let Some(range) = fields.content_range else {
-            return Verdict::Restart("a part without Content-Range");
+            return Err(Misfit::Unusable("a part without Content-Range"));
         };
-        let Some(ContentRange::Bytes { first, last, total }) = ContentRange::parse(range) else {
-            return Verdict::Restart("a part with a malformed Content-Range");
+        let Some(ContentRange::Bytes {
+            first: begins,
+            last,
+            total,
+        }) = ContentRange::parse(range)
+        else {
+            return Err(Misfit::Unusable("a part with a malformed Content-Range"));
         };
-        if first != kept {
-            return Verdict::Restart("a part that begins elsewhere");
+        if begins != first {
+            return Err(Misfit::Unusable("a part that begins elsewhere"));
         }
         let Some(total) = total.or(self.total) else {
-            return Verdict::Restart("a part of unknown whole");
+            return Err(Misfit::Unusable("a part of unknown whole"));
         };
         if self.total.is_some_and(|pinned| pinned != total) || last >= total {
-            return Verdict::Restart("the size changed");
+            return Err(Misfit::Changed("the size changed"));
+        }
+        if fields.etag.is_none() && !self.etag_fits(None) {
+            return Err(Misfit::Unusable("a part without its entity tag"));
         }
         if !self.etag_fits(fields.etag) || !self.date_fits(fields.last_modified) {
-            return Verdict::Restart("the file changed");
+            return Err(Misfit::Changed("the file changed"));
         }
-        Verdict::Rest {
-            bytes: last - first + 1,
-            total,
+        Ok((last - begins + 1, total))
+    }
+
+    /// Judges the answer to a request for a segment from `first` on.
+    ///
+    /// The difference that matters: another version spoils what the other segments
+    /// fetch, and a server that does not keep to ranges only spoils this one.
+    pub(crate) fn judge_segment(&self, status: u16, first: u64, fields: &Fields<'_>) -> Segment {
+        match status {
+            206 => match self.check_part(first, fields) {
+                Ok((bytes, _)) => Segment::Part { bytes },
+                Err(Misfit::Changed(why)) => Segment::Changed(why),
+                Err(Misfit::Unusable(why)) => Segment::Unusable(why),
+            },
+            200 if self.is_same_version(&Self::of(fields)) => Segment::Whole,
+            200 => Segment::Changed("another version was sent"),
+            416 => Segment::Unusable("the range is refused"),
+            _ => Segment::NoFile,
         }
     }
 
@@ -358,6 +413,46 @@ mod tests {
             (whole(a), "no Content-Range, as in multipart"),
         ] {
             assert!(matches!(judged(&fields), Verdict::Restart(_)), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_segment_tells_another_version_from_a_server_without_ranges() {
+        let pin = Pin::of(&whole(Some("\"a\"")));
+        let a = Some("\"a\"");
+        for (status, fields, expected) in [
+            (206, part(a, "bytes 50-79/100"), Some(30)),
+            (206, part(a, "bytes 50-50/*"), Some(1)),
+        ] {
+            let bytes = expected.unwrap();
+            let judged = pin.judge_segment(status, 50, &fields);
+            assert_eq!(judged, Segment::Part { bytes });
+        }
+        for (fields, why) in [
+            (part(Some("\"b\""), "bytes 50-79/100"), "another tag"),
+            (part(a, "bytes 50-79/200"), "another size"),
+        ] {
+            let judged = pin.judge_segment(206, 50, &fields);
+            assert!(matches!(judged, Segment::Changed(_)), "{why}: {judged:?}");
+        }
+        for (fields, why) in [
+            (part(a, "bytes 0-79/100"), "begins elsewhere"),
+            (part(a, "lines 50-79/100"), "another unit"),
+            (part(None, "bytes 50-79/100"), "no tag"),
+            (whole(a), "no Content-Range, as in multipart"),
+        ] {
+            let judged = pin.judge_segment(206, 50, &fields);
+            assert!(matches!(judged, Segment::Unusable(_)), "{why}: {judged:?}");
+        }
+        let judged = pin.judge_segment(416, 50, &whole(a));
+        assert!(matches!(judged, Segment::Unusable(_)));
+        assert_eq!(pin.judge_segment(200, 50, &whole(a)), Segment::Whole);
+        for other in [whole(Some("\"b\"")), whole(None)] {
+            let judged = pin.judge_segment(200, 50, &other);
+            assert!(matches!(judged, Segment::Changed(_)));
+        }
+        for status in [204, 302, 403, 503] {
+            assert_eq!(pin.judge_segment(status, 50, &whole(a)), Segment::NoFile);
         }
     }
 
