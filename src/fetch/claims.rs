@@ -99,8 +99,11 @@ impl Claims {
         lock(&self.state).done.clone()
     }
 
-    pub(crate) fn done_bytes(&self) -> u64 {
-        lock(&self.state).done.bytes()
+    /// How many bytes have come, done or not yet.
+    pub(crate) fn there(&self) -> u64 {
+        let state = lock(&self.state);
+        let taken = state.held.iter().map(|held| held.at - held.from);
+        state.done.bytes() + taken.sum::<u64>()
     }
 }
 
@@ -113,6 +116,11 @@ impl Claim {
     /// The offset behind its last byte; a thief moves it to the front.
     pub(crate) fn end(&self) -> u64 {
         self.with(|held| held.end)
+    }
+
+    /// Bytes that are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.with(|held| held.end - held.at)
     }
 
     /// Takes up to `bytes` that have come; fewer if the rest is not ours any more.
@@ -283,6 +291,7 @@ mod tests {
         a.take(20);
         a.settle();
         a.take(5);
+        assert_eq!(claims.there(), 25);
         drop(a);
         assert_eq!(claims.done(), Ranges::before(20));
         let mut a = claims.next(10, 1).unwrap();
@@ -296,7 +305,7 @@ mod tests {
         assert!(!claims.is_finished());
         a.settle();
         assert!(claims.is_finished());
-        assert_eq!(claims.done_bytes(), 100);
+        assert_eq!(claims.there(), 100);
     }
 
     #[test]

@@ -53,6 +53,16 @@ impl Gate {
         })
     }
 
+    /// Takes a place if one is free.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let permit = self.places.try_acquire()?;
+        lock(&self.state).taken += 1;
+        Some(Place {
+            gate: self.clone(),
+            permit: Some(permit),
+        })
+    }
+
     /// Places that are taken.
     pub(crate) fn taken(&self) -> usize {
         lock(&self.state).taken
@@ -118,8 +128,10 @@ mod tests {
     fn a_wider_gate_lets_in_at_once() {
         let gate = Gate::new(1);
         let _first = enter(&gate).unwrap();
+        assert!(gate.try_enter().is_none());
         gate.set_width(2);
-        let _second = enter(&gate).unwrap();
+        let _second = gate.try_enter().unwrap();
+        assert_eq!(gate.taken(), 2);
         assert!(enter(&gate).is_none());
         // Narrower and wider again, with both inside: nothing is owed in the end.
         gate.set_width(1);

@@ -37,6 +37,8 @@ pub(crate) struct Rules {
     /// A server that asks for a longer pause is given up.
     pause_max: Duration,
     width: usize,
+    /// The width was given, and is not only as much as there are downloads.
+    is_bounded: bool,
     /// The width of a host that has not answered yet.
     width_unproven: usize,
     auto: bool,
@@ -101,7 +103,9 @@ const HOSTS_KEPT_MAX: usize = 16 * HOSTS_KEPT;
 
 impl Hosts {
     pub(crate) fn new(pace: &Pace) -> Self {
-        let width = pace.per_host.min(pace.jobs).max(1);
+        let is_bounded = pace.per_host < usize::MAX;
+        // A file in segments makes more requests than there are files.
+        let width = if is_bounded { pace.per_host } else { pace.jobs }.max(1);
         // A host that takes connections and does not answer holds its slots for as long
         // as the time limits allow. Not all of them, then, until it has answered.
         let width_unproven = width;
@@ -130,6 +134,7 @@ impl Hosts {
                 breaker,
                 pause_max: pace.retry.pause_max,
                 width,
+                is_bounded,
                 width_unproven,
                 auto: pace.auto,
                 spacing: pace.rate.map(|(requests, time)| {
@@ -197,11 +202,37 @@ impl Hosts {
         Some(Slot::new(
             self.total.clone(),
             host.clone(),
-            place,
-            total,
+            Some(place),
+            Some(total),
             is_probe,
             served,
         ))
+    }
+
+    /// Leave for one more request to a host that has begun to send the same file; `None`
+    /// if there is none at once.
+    ///
+    /// It counts against what the user or the host itself allows per host, but not
+    /// against the number of files under way: so it is asked for without waiting, and
+    /// nobody waits for whom it keeps away.
+    pub(crate) fn try_admit(&self, host: &Arc<Host>) -> Option<Slot> {
+        let now = Instant::now();
+        let mut place = None;
+        if host.rules.is_bounded || !lock(&host.state).width.is_whole() {
+            place = Some(host.gate.try_enter()?);
+        }
+        let mut state = lock(&host.state);
+        let is_early = state.next_at.is_some_and(|at| at > now);
+        if is_early || !matches!(state.door(now), Door::Open) {
+            return None;
+        }
+        if let Some(spacing) = host.rules.spacing {
+            state.next_at = Some(now + spacing);
+        }
+        let served = state.served;
+        drop(state);
+        let all = self.total.clone();
+        Some(Slot::new(all, host.clone(), place, None, false, served))
     }
 }
 

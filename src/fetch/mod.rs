@@ -159,7 +159,6 @@ impl Downloader {
         I::Item: Into<Entry>,
     {
         let mut settings = self.settings.clone();
-        settings.pace.per_host = settings.pace.per_host.min(settings.pace.jobs);
         settings.network.idle_connections = settings.pace.jobs;
         let run = Run::new(settings, self.stop.clone(), self.observer.clone())
             .map_err(|e: Error| e.context("starting the downloads"))?;

@@ -23,7 +23,8 @@ pub(crate) struct Slot {
     served: u64,
     answered: bool,
     received: u64,
-    _total: Place,
+    /// None for a further request for the same file.
+    _total: Option<Place>,
     place: Option<Place>,
 }
 
@@ -31,8 +32,8 @@ impl Slot {
     pub(crate) fn new(
         all: Arc<Total>,
         host: Arc<Host>,
-        place: Place,
-        total: Place,
+        place: Option<Place>,
+        total: Option<Place>,
         is_probe: bool,
         served: u64,
     ) -> Self {
@@ -45,7 +46,7 @@ impl Slot {
             answered: false,
             received: 0,
             _total: total,
-            place: Some(place),
+            place,
         }
     }
 

@@ -33,9 +33,9 @@ impl Downloader {
     /// fetch. A server that does not keep to a range loses the segments, never the file;
     /// a file that changes meanwhile starts over.
     ///
-    /// A segment is a request like any other for [`jobs`](Self::jobs) and
-    /// [`per_host`](Self::per_host), but only takes what is free: it waits for no slot, and
-    /// leaves those that other files wait for.
+    /// All segments of a file count as one for [`jobs`](Self::jobs). For
+    /// [`per_host`](Self::per_host) each counts as the request that it is, and only takes
+    /// what is free: it waits for no slot.
     pub fn split(mut self, segments: usize) -> Self {
         self.settings.split.segments = segments.max(1);
         self
