@@ -1,0 +1,128 @@
+//! Which URLs have been taken, to fetch each once.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use reqwest::Url;
+
+use super::entry::Entry;
+
+/// Remembers what was taken: every one of the last [`REMEMBERED`], at most twice as many.
+///
+/// Keeps 16 bytes of hash for each instead of its text: a false match has a chance of one
+/// in 10^26. An endless list costs 36 MB at most; what comes back after more than
+/// [`REMEMBERED`] others is taken again, and finds its file there.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    limit: usize,
+    first: RandomState,
+    second: RandomState,
+    /// Those since the last turn.
+    young: HashSet<(u64, u64)>,
+    /// Those between the last turn and the one before.
+    old: HashSet<(u64, u64)>,
+}
+
+/// As many as a table of 2^20 places takes before it grows, with some room.
+pub(crate) const REMEMBERED: usize = 900_000;
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::with_limit(REMEMBERED)
+    }
+}
+
+impl Seen {
+    fn with_limit(limit: usize) -> Self {
+        Self {
+            limit,
+            first: RandomState::new(),
+            second: RandomState::new(),
+            young: HashSet::new(),
+            old: HashSet::new(),
+        }
+    }
+
+    /// Tells whether `url` is new, and remembers it.
+    pub(crate) fn insert(&mut self, url: &Url) -> bool {
+        self.insert_entry(&Entry::from(url.clone()))
+    }
+
+    /// Tells whether `entry` is new, and remembers it. Fragments are not sent, so they make
+    /// no difference. The same URL under another name or in another folder is another one;
+    /// what is no URL is always new.
+    pub(crate) fn insert_entry(&mut self, entry: &Entry) -> bool {
+        let Ok(url) = entry.url() else { return true };
+        let own = entry.own();
+        let place = own.and_then(|own| (own.out.is_some() || own.dir.is_some()).then_some(own));
+        let place = place.map(|own| (&own.out, &own.dir));
+        let text = without_fragment(url);
+        self.remember((
+            self.first.hash_one((text, place)),
+            self.second.hash_one((text, place)),
+        ))
+    }
+
+    fn remember(&mut self, hash: (u64, u64)) -> bool {
+        if self.young.contains(&hash) {
+            return false;
+        }
+        if self.young.len() == self.limit {
+            self.old = std::mem::take(&mut self.young);
+        }
+        let is_new = !self.old.contains(&hash);
+        // Also an old one: it has just been seen again.
+        self.young.insert(hash);
+        is_new
+    }
+}
+
+fn without_fragment(url: &Url) -> &str {
+    let text = url.as_str();
+    text.split_once('#').map_or(text, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_fetched_once_whatever_its_fragment() {
+        let mut seen = Seen::default();
+        let mut new = |url: &str| seen.insert_entry(&Entry::from(url));
+        assert!(new("http://h/a"));
+        assert!(!new("http://h/a#x"));
+        assert!(!new("HTTP://H:80/a"));
+        assert!(new("http://h/a?"));
+        assert!(new("https://h/a"));
+        assert!(new("nonsense") && new("nonsense"), "each is reported");
+    }
+
+    #[test]
+    fn a_url_under_two_names_is_two_files() {
+        let mut seen = Seen::default();
+        let entry = || Entry::from("http://h/a");
+        assert!(seen.insert_entry(&entry()));
+        assert!(seen.insert_entry(&entry().out("b")));
+        assert!(seen.insert_entry(&entry().out("b").dir("c")));
+        assert!(!seen.insert_entry(&entry().out("b")));
+        assert!(!seen.insert_entry(&entry().header("A", "b")));
+    }
+
+    #[test]
+    fn an_endless_list_is_remembered_in_bounded_memory() {
+        let mut seen = Seen::with_limit(1000);
+        for n in 0..2000 {
+            assert!(seen.remember((n, n)));
+        }
+        assert_eq!(seen.young.len() + seen.old.len(), 2000);
+        assert!(!seen.remember((1000, 1000)), "one of the last 1000");
+        assert!(seen.remember((0, 0)), "forgotten");
+        // Seen again, it stays for another round.
+        for n in 0..998 {
+            assert!(seen.remember((u64::MAX, n)));
+        }
+        assert!(!seen.remember((1000, 1000)));
+        assert!(seen.young.len() + seen.old.len() <= 2000);
+    }
+}
