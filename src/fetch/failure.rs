@@ -34,6 +34,8 @@ pub enum FailureKind {
     Tls,
     /// The server has too much to do or asks for patience (429, 5xx).
     Busy,
+    /// It is larger than is allowed, or a decompression bomb.
+    TooLarge,
     /// What was given is no URL to fetch.
     BadUrl,
     /// The run was stopped, or this download was killed; the partial file stays.
@@ -61,6 +63,7 @@ impl FailureKind {
             Self::Io => "file i/o",
             Self::Tls => "tls",
             Self::Busy => "server busy",
+            Self::TooLarge => "too large",
             Self::BadUrl => "bad url",
             Self::Stopped => "stopped",
             Self::Internal => "internal",

@@ -27,6 +27,7 @@ mod checksum;
 mod claims;
 mod client;
 mod entry;
+mod decode;
 mod failure;
 mod folder;
 mod folders;

@@ -163,6 +163,7 @@ fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
         | FailureKind::DiskFull
         | FailureKind::CannotCreate
         | FailureKind::Io
+        | FailureKind::TooLarge
         | FailureKind::BadUrl
         | FailureKind::Stopped
         | FailureKind::Internal => false,
@@ -262,6 +263,7 @@ mod tests {
         );
     }
 
+<<<<<<< HEAD
     /// The failures that a row of the table is about.
     fn failures_of(row: &str) -> Vec<Failure> {
         let new = |kind| Failure::new(kind, "x");
@@ -270,6 +272,29 @@ mod tests {
         let statuses: Vec<u16> = statuses.filter_map(|text| text.parse().ok()).collect();
         if !statuses.is_empty() {
             return statuses.iter().map(|s| Failure::status(*s, "x")).collect();
+=======
+    #[test]
+    fn only_failures_that_may_pass_are_retried() {
+        for (kind, retried) in [
+            (FailureKind::Timeout, true),
+            (FailureKind::Network, true),
+            (FailureKind::Dns, true),
+            (FailureKind::Busy, true),
+            (FailureKind::BadResponse, false),
+            (FailureKind::NotFound, false),
+            (FailureKind::Auth, false),
+            (FailureKind::Redirects, false),
+            (FailureKind::Tls, false),
+            (FailureKind::DiskFull, false),
+            (FailureKind::CannotCreate, false),
+            (FailureKind::Io, false),
+            (FailureKind::TooLarge, false),
+            (FailureKind::BadUrl, false),
+            (FailureKind::Stopped, false),
+            (FailureKind::Internal, false),
+        ] {
+            assert_eq!(is_retried(&Failure::new(kind, "x")), retried, "{kind:?}");
+>>>>>>> b35d56e (fetch: a client in parts that is asked with Ask)
         }
         let busy = || Failure::status(503, "x");
         match row {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::client::Answer;
+use super::client::{Answer, Ask, Rest};
 use super::failure::{Failure, FailureKind};
 use super::hosts::{Host, ended};
 use super::name;
@@ -180,7 +180,15 @@ impl<'a> Worker<'a> {
                 .filter(|_| kept > 0)
                 .map(|validator| (validator, kept));
             self.facts.tries += 1;
-            let answer = self.run.client.get(self.url, rest, self.deadline)?;
+            let ask = Ask {
+                rest: rest.map(|(validator, first)| Rest {
+                    validator: Some(validator),
+                    first,
+                    last: None,
+                }),
+                ..Ask::whole(self.url, None)
+            };
+            let answer = self.run.client.get(&ask, self.deadline)?;
             self.facts.status = Some(answer.status());
             let asked = rest.map(|(_, kept)| (&pin, kept));
             match judge(answer.status(), asked, &answer.fields()) {

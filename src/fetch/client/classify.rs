@@ -1,0 +1,106 @@
+//! The errors of the HTTP client, sorted.
+
+use std::error::Error as StdError;
+use std::io;
+
+use crate::error::Error;
+use crate::fetch::failure::{Failure, FailureKind};
+use crate::runtime::deadline::Deadline;
+
+/// How far an answer had come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Head,
+    Body,
+}
+
+/// The failure of a wait that ended otherwise than by what it waited for.
+pub(super) fn waited(error: &Error, limit: &str, total: Deadline) -> Failure {
+    if error.is_timeout() {
+        let limit = if total.is_passed() { "total" } else { limit };
+        let failure = Failure::new(FailureKind::Timeout, format!("{limit} time limit passed"));
+        return failure;
+    }
+    Failure::new(FailureKind::Stopped, "stopped")
+}
+
+/// Sorts the errors of the HTTP client, whose own text hides the cause.
+pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
+    let text = chain(error);
+    if finds::<rustls::Error>(error).is_some() {
+        return Failure::new(FailureKind::Tls, text);
+    }
+    if error.is_dns() {
+        return Failure::new(FailureKind::Dns, text);
+    }
+    if error.is_timeout() {
+        let limit = if error.is_connect() {
+            "connect time limit passed"
+        } else {
+            &text
+        };
+        return Failure::new(FailureKind::Timeout, limit);
+    }
+    if error.is_connect() {
+        return Failure::new(FailureKind::Network, text);
+    }
+    let reset = finds::<io::Error>(error).is_some_and(|e| {
+        matches!(
+            e.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    });
+    match phase {
+        Phase::Body if reset => Failure::new(FailureKind::Network, text),
+        // Cut off, or a framing that makes no sense: the next try may be whole.
+        Phase::Body => Failure::new(FailureKind::BadResponse, text).transient(),
+        Phase::Head if reset || text.contains("closed before message completed") => {
+            Failure::new(FailureKind::Network, text).lost_connection()
+        }
+        Phase::Head if is_malformed(&text) => Failure::new(FailureKind::BadResponse, text),
+        Phase::Head => Failure::new(FailureKind::Network, text),
+    }
+}
+
+/// Hyper's words for a head that is none; its types are not ours to name.
+fn is_malformed(text: &str) -> bool {
+    ["invalid", "too large", "unexpected"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// The texts of an error and its causes, without reqwest's own and without the URL.
+pub(super) fn chain(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !texts.iter().any(|earlier| earlier.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    if texts.is_empty() {
+        return error.to_string();
+    }
+    texts.join(": ")
+}
+
+/// Looks for an error of type `E` among the causes, also inside I/O errors.
+fn finds<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        // An I/O error gives its content's cause as its own and leaves the content out.
+        cause = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}

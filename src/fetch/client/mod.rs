@@ -1,0 +1,267 @@
+//! One GET: redirects followed by hand, every limit and error given a class.
+//!
+//! ```text
+//!  Ask ──► Client::get ──► send ──► head ──► redirect? ──► Answer ──► chunk, chunk, …
+//!             ▲                                 │ where to, what goes along
+//!             └─────────────────────────────────┘
+//! ```
+//!
+//! What a body is worth, and where it goes, is decided elsewhere.
+
+mod answer;
+mod auth;
+mod classify;
+mod redirect;
+mod tls;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request, Response, Url};
+
+pub(crate) use self::answer::Answer;
+use self::classify::{Phase, chain, classify, waited};
+use super::failure::{Failure, FailureKind};
+use super::options::Network;
+use super::plan::OwnOptions;
+use super::reactor::{Held, Reactor};
+use crate::error::{Error, Result};
+use crate::runtime::bridge::block_on_deadline;
+use crate::runtime::deadline::Deadline;
+
+/// Redirects followed before giving up, as aria2 and wget do.
+const REDIRECTS_MAX: usize = 20;
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
+    /// The options of the entry that the URL belongs to.
+    pub(crate) own: Option<&'a OwnOptions>,
+    /// Only a part of the file.
+    pub(crate) rest: Option<Rest<'a>>,
+    /// Only if it is not this version.
+    pub(crate) known: Option<Known<'a>>,
+}
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest<'a> {
+    /// The version it must be of, for `If-Range`.
+    pub(crate) validator: Option<&'a str>,
+    pub(crate) first: u64,
+    /// Of the part, this byte included; `None`: up to the end of the file.
+    pub(crate) last: Option<u64>,
+}
+
+/// The version of a file that is here already: a server that has the same answers 304.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    /// For `If-None-Match`.
+    pub(crate) etag: Option<&'a str>,
+    /// For `If-Modified-Since`.
+    pub(crate) modified: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for the whole file.
+    pub(crate) fn whole(url: &'a Url, own: Option<&'a OwnOptions>) -> Self {
+        Self {
+            url,
+            own,
+            rest: None,
+            known: None,
+        }
+    }
+}
+
+/// Connections and how to make them; shared by all downloads of a run.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: Held<reqwest::Client>,
+    reactor: &'static Reactor,
+    /// Sent to every host.
+    headers: HeaderMap,
+    /// Sent to the host of the list's URL only.
+    own_headers: HeaderMap,
+    head_timeout: Duration,
+}
+
+impl Client {
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "once per run; reqwest's builder is moved at each of its calls"
+    )]
+    pub(crate) fn new(parts: &Network) -> Result<Self> {
+        let reactor = Reactor::get()?;
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(parts)?)
+            .redirect(reqwest::redirect::Policy::none())
+            // Whether to try again is decided where tries are counted.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(parts.connect_timeout)
+            .pool_max_idle_per_host(parts.idle_connections)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true);
+        let http = reactor
+            .inside(|| builder.build())
+            .map_err(|e| Error::message(chain(&e)).context("setting up the HTTP client"))?;
+        Ok(Self {
+            http: reactor.hold(http),
+            reactor,
+            headers: common_headers(parts)?,
+            own_headers: header_map(&parts.headers)?,
+            // The head's time begins when the connection stands.
+            head_timeout: parts.connect_timeout.saturating_add(parts.head_timeout),
+        })
+    }
+
+    /// Asks, and goes where the answers point to, until one does not.
+    ///
+    /// Any final status is an answer; an error is that there is none.
+    pub(crate) fn get(&self, ask: &Ask<'_>, total: Deadline) -> Result<Answer, Failure> {
+        let mut at = ask.url.clone();
+        let credentials = auth::take(&mut at);
+        // Once elsewhere, what is meant for the first host stays unsent, also after a
+        // redirect back: by then another host has had its say in the address.
+        let mut at_home = true;
+        for _ in 0..=REDIRECTS_MAX {
+            let mut request = self.request(ask, at.clone(), at_home)?;
+            // Those that a server puts into a redirect are never used.
+            if at_home && let Some(credentials) = &credentials {
+                let headers = request.headers_mut();
+                headers.insert(header::AUTHORIZATION, credentials.clone());
+            }
+            let answer = self.exchange(request, at, total)?;
+            if !answer.is_redirect() {
+                return Ok(answer);
+            }
+            at = redirect::follow(&answer)?;
+            at_home &= redirect::same_origin(&at, ask.url);
+        }
+        let text = format!("more than {REDIRECTS_MAX} redirects");
+        Err(Failure::new(FailureKind::Redirects, text))
+    }
+
+    fn request(&self, ask: &Ask<'_>, url: Url, at_home: bool) -> Result<Request, Failure> {
+        let mut request = Request::new(Method::GET, url);
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        if at_home {
+            overlay(headers, &self.own_headers);
+            if let Some(own) = ask.own {
+                add_own(headers, own)?;
+            }
+        }
+        if let Some(rest) = ask.rest {
+            let last = rest.last.map(|last| last.to_string()).unwrap_or_default();
+            let range = format!("bytes={}-{last}", rest.first);
+            headers.insert(header::RANGE, value(&range)?);
+            if let Some(validator) = rest.validator {
+                headers.insert(header::IF_RANGE, value(validator)?);
+            }
+        }
+        if let Some(known) = ask.known {
+            if let Some(etag) = known.etag {
+                headers.insert(header::IF_NONE_MATCH, value(etag)?);
+            }
+            if let Some(modified) = known.modified {
+                headers.insert(header::IF_MODIFIED_SINCE, value(modified)?);
+            }
+        }
+        Ok(request)
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    fn exchange(&self, request: Request, url: Url, total: Deadline) -> Result<Answer, Failure> {
+        let pending = self.send(request);
+        let head = Deadline::after(self.head_timeout);
+        match block_on_deadline(pending, head.earlier(total)) {
+            Ok(Ok(response)) => Ok(Answer::new(self.reactor.hold(response), url)),
+            Ok(Err(error)) => Err(classify(&error, Phase::Head)),
+            Err(error) => Err(waited(&error, "head", total)),
+        }
+    }
+
+    /// Makes the future of an answer; the request goes out when it is polled.
+    // A frame of its own: what is moved here is large, and gone before anything waits.
+    #[inline(never)]
+    fn send(
+        &self,
+        request: Request,
+    ) -> Held<Pin<Box<impl Future<Output = reqwest::Result<Response>> + use<>>>> {
+        self.reactor.inside(|| {
+            self.reactor
+                .hold(Box::pin(self.http.get().execute(request)))
+        })
+    }
+}
+
+/// What every server is told.
+fn common_headers(parts: &Network) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let agent = HeaderValue::from_str(&parts.user_agent)
+        .map_err(|_| Error::message("not a user agent: it has control characters"))?;
+    headers.insert(header::USER_AGENT, agent);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    // What is stored is what the server has: no encoding that we would have to undo.
+    let identity = HeaderValue::from_static("identity");
+    headers.insert(header::ACCEPT_ENCODING, identity);
+    Ok(headers)
+}
+
+fn header_map(pairs: &[(String, String)]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let (field, value) = parse_header(name, value)
+            .ok_or_else(|| Error::message(format!("not a header: {name}")))?;
+        headers.append(field, value);
+    }
+    Ok(headers)
+}
+
+fn parse_header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let field = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some((field, value))
+}
+
+/// Puts `own` in the place of fields of the same name; several of one name all stay.
+fn overlay(headers: &mut HeaderMap, own: &HeaderMap) {
+    for name in own.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in own {
+        headers.append(name, value.clone());
+    }
+}
+
+/// Adds the fields of one entry.
+fn add_own(headers: &mut HeaderMap, own: &OwnOptions) -> Result<(), Failure> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in &own.headers {
+        let (field, value) = parse_header(name, value)
+            .ok_or_else(|| Failure::new(FailureKind::BadUrl, format!("not a header: {name}")))?;
+        fields.append(field, value);
+    }
+    overlay(headers, &fields);
+    if let Some(referer) = &own.referer {
+        headers.insert(header::REFERER, value(referer)?);
+    }
+    Ok(())
+}
+
+/// A value from the network or the user that is sent back.
+fn value(text: &str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(text).map_err(|_| {
+        Failure::new(
+            FailureKind::BadUrl,
+            "a header value with control characters",
+        )
+    })
+}
