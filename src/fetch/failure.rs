@@ -94,6 +94,7 @@ impl FailureKind {
             Self::Timeout => 28,
             Self::Busy => 29,
             Self::Tls => 35,
+            Self::TooLarge => 63,
         }
     }
 }

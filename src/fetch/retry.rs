@@ -263,7 +263,6 @@ mod tests {
         );
     }
 
-<<<<<<< HEAD
     /// The failures that a row of the table is about.
     fn failures_of(row: &str) -> Vec<Failure> {
         let new = |kind| Failure::new(kind, "x");
@@ -272,29 +271,6 @@ mod tests {
         let statuses: Vec<u16> = statuses.filter_map(|text| text.parse().ok()).collect();
         if !statuses.is_empty() {
             return statuses.iter().map(|s| Failure::status(*s, "x")).collect();
-=======
-    #[test]
-    fn only_failures_that_may_pass_are_retried() {
-        for (kind, retried) in [
-            (FailureKind::Timeout, true),
-            (FailureKind::Network, true),
-            (FailureKind::Dns, true),
-            (FailureKind::Busy, true),
-            (FailureKind::BadResponse, false),
-            (FailureKind::NotFound, false),
-            (FailureKind::Auth, false),
-            (FailureKind::Redirects, false),
-            (FailureKind::Tls, false),
-            (FailureKind::DiskFull, false),
-            (FailureKind::CannotCreate, false),
-            (FailureKind::Io, false),
-            (FailureKind::TooLarge, false),
-            (FailureKind::BadUrl, false),
-            (FailureKind::Stopped, false),
-            (FailureKind::Internal, false),
-        ] {
-            assert_eq!(is_retried(&Failure::new(kind, "x")), retried, "{kind:?}");
->>>>>>> b35d56e (fetch: a client in parts that is asked with Ask)
         }
         let busy = || Failure::status(503, "x");
         match row {
@@ -309,6 +285,7 @@ mod tests {
             "answer that is no HTTP" => vec![broken()],
             "too many redirects, or one that is refused" => vec![new(FailureKind::Redirects)],
             "certificate or protocol of TLS" => vec![new(FailureKind::Tls)],
+            "larger than is allowed, decompression bomb" => vec![new(FailureKind::TooLarge)],
             "disk full, file that cannot be made or written" => vec![
                 new(FailureKind::DiskFull),
                 new(FailureKind::CannotCreate),

@@ -155,7 +155,7 @@ On a terminal, what could control it is escaped. Exit code: 0 the room or the in
 
 Exit code: 0 only if every URL is on disk; one class of failure gives its number: 3 not found,
 6 network, 9 disk full, 16 cannot create, 17 file i/o, 19 DNS, 22 bad answer, 23 redirects, 24
-denied, 28 timeout, 29 server busy, 35 TLS; several give 1, wrong usage 2. After a signal the
+denied, 28 timeout, 29 server busy, 35 TLS, 63 too large; several give 1, wrong usage 2. After a signal the
 parts are kept, and the process ends of the signal: the same command goes on where it stopped.")]
     Get(GetArgs),
 

@@ -42,7 +42,13 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
         return Failure::new(FailureKind::Timeout, limit);
     }
     if error.is_connect() {
-        return Failure::new(FailureKind::Network, text);
+        let refused =
+            finds::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        let failure = Failure::new(FailureKind::Network, text);
+        return match refused {
+            true => failure.refused(),
+            false => failure,
+        };
     }
     let reset = finds::<io::Error>(error).is_some_and(|e| {
         matches!(

@@ -22,9 +22,9 @@ use reqwest::{Method, Request, Response, Url};
 
 pub(crate) use self::answer::Answer;
 use self::classify::{Phase, chain, classify, waited};
+use super::entry::OwnOptions;
 use super::failure::{Failure, FailureKind};
 use super::options::Network;
-use super::plan::OwnOptions;
 use super::reactor::{Held, Reactor};
 use crate::error::{Error, Result};
 use crate::runtime::bridge::block_on_deadline;

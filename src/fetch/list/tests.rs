@@ -168,7 +168,10 @@ fn a_bad_option_spoils_its_entry_and_is_named() {
         read(&many),
         ["102 !http://h/1: more than 100 options", "202 http://h/2"]
     );
-    let long = format!("http://h/1\n out={}\nhttp://h/2\n", "x".repeat(LINE_BYTES_MAX));
+    let long = format!(
+        "http://h/1\n out={}\nhttp://h/2\n",
+        "x".repeat(LINE_BYTES_MAX)
+    );
     assert_eq!(
         read(&long),
         ["2 !http://h/1: option is too long", "3 http://h/2"]
