@@ -51,6 +51,7 @@ mod sink;
 mod slot;
 mod statuses;
 mod template;
+mod unchanged;
 mod width;
 mod worker;
 

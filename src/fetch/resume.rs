@@ -27,11 +27,11 @@ pub(crate) struct Fields<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pin {
     /// As sent, with its quotes.
-    etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// As sent; only if it is old enough to tell versions apart.
-    last_modified: Option<String>,
+    pub(crate) last_modified: Option<String>,
     /// Size of the whole file.
-    total: Option<u64>,
+    pub(crate) total: Option<u64>,
 }
 
 /// What an answer's body is good for.

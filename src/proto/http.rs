@@ -50,6 +50,32 @@ pub fn parse_date(value: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(value.trim()).ok()
 }
 
+/// Writes an HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`); `None` for years that it has no
+/// four digits for, and before 1970.
+///
+/// # Switching
+/// Never switches.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use greenloop::proto::http::{format_date, parse_date};
+///
+/// let date = format_date(SystemTime::UNIX_EPOCH).expect("it can be written");
+/// assert_eq!(date, "Thu, 01 Jan 1970 00:00:00 GMT");
+/// assert_eq!(parse_date(&date), Some(SystemTime::UNIX_EPOCH));
+/// let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+/// assert_eq!(format_date(before), None);
+/// ```
+///
+/// Source: RFC 9110, section 5.6.7.
+pub fn format_date(time: SystemTime) -> Option<String> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    // The first second of the year 10000.
+    (since.as_secs() < 253_402_300_800).then(|| httpdate::fmt_http_date(time))
+}
+
 /// What `Content-Range` says about the bytes of an answer.
 ///
 /// Source: RFC 9110, section 14.4.

@@ -1,6 +1,7 @@
 //! What a run goes by: a part per question, each with the [`Downloader`](super::Downloader)
 //! options that set it.
 
+mod again;
 mod disk;
 mod naming;
 mod network;

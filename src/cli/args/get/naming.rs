@@ -36,6 +36,23 @@ pub(crate) struct NamingArgs {
     #[arg(long, visible_alias = "skip-existing", conflicts_with_all = ["existing", "allow_overwrite"])]
     pub(crate) no_clobber: bool,
 
+    /// Count a file that is there as done if it is proven to be the one asked for: by its
+    /// checksum, by the journal, or by size and date; others stay untouched
+    #[arg(short, long = "continue", value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) continuing: Option<bool>,
+
+    /// Replace a file that is there if the server has a newer one, asking without a body
+    #[arg(short = 'N', long, visible_aliases = ["timestamping", "conditional-get"],
+        value_name = "BOOL", conflicts_with_all = ["existing", "allow_overwrite", "no_clobber"],
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) newer: Option<bool>,
+
+    /// Give files the server's date of change [default: yes with --newer]
+    #[arg(short = 'R', long, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) remote_time: Option<bool>,
+
     /// Take the name that the server suggests [default: yes, without --tree]
     #[arg(long, value_name = "BOOL", overrides_with = "no_content_disposition",
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -106,7 +123,12 @@ impl NamingArgs {
             .existing(self.existing())
             .portable_names(self.restrict_file_names == SystemArg::Windows)
             .allow_any_dir(self.allow_any_dir)
-            .trust_server_names(self.trust_server_names == Some(true));
+            .trust_server_names(self.trust_server_names == Some(true))
+            .continuing(self.continuing == Some(true))
+            .newer(self.newer == Some(true));
+        if let Some(remote) = self.remote_time {
+            downloader = downloader.remote_time(remote);
+        }
         let no_disposition = self.no_content_disposition.then_some(false);
         if let Some(take) = self.content_disposition.or(no_disposition) {
             downloader = downloader.content_disposition(take);
