@@ -26,6 +26,8 @@ pub enum FailureKind {
     Auth,
     /// No space, quota or file size left.
     DiskFull,
+    /// A file of the name is there, and was to be left alone.
+    Exists,
     /// The file or folder cannot be created or written to.
     CannotCreate,
     /// Another error of the file system.
@@ -59,6 +61,7 @@ impl FailureKind {
             Self::Redirects => "redirects",
             Self::Auth => "auth",
             Self::DiskFull => "disk full",
+            Self::Exists => "exists",
             Self::CannotCreate => "cannot create",
             Self::Io => "file i/o",
             Self::Tls => "tls",
@@ -85,6 +88,7 @@ impl FailureKind {
             Self::Network => 6,
             Self::Stopped => 7,
             Self::DiskFull => 9,
+            Self::Exists => 13,
             Self::CannotCreate => 16,
             Self::Io => 17,
             Self::Dns => 19,

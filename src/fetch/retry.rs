@@ -161,6 +161,7 @@ fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
         | FailureKind::Redirects
         | FailureKind::Tls
         | FailureKind::DiskFull
+        | FailureKind::Exists
         | FailureKind::CannotCreate
         | FailureKind::Io
         | FailureKind::TooLarge
@@ -288,6 +289,7 @@ mod tests {
             "larger than is allowed, decompression bomb" => vec![new(FailureKind::TooLarge)],
             "disk full, file that cannot be made or written" => vec![
                 new(FailureKind::DiskFull),
+                new(FailureKind::Exists),
                 new(FailureKind::CannotCreate),
                 new(FailureKind::Io),
             ],

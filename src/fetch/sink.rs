@@ -93,6 +93,10 @@ impl Part {
                 }
                 // Only what was there before the run: the claim says so.
                 (Standing::File, Existing::Skip) => return Ok(Opened::Skip(path)),
+                (Standing::File, Existing::Fail) => {
+                    let text = format!("{}: is there", path.display());
+                    return Err(Failure::new(FailureKind::Exists, text));
+                }
                 (Standing::Other, _) => {
                     let text = format!("{}: is there and is no regular file", path.display());
                     return Err(Failure::new(FailureKind::CannotCreate, text));

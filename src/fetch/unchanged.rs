@@ -8,6 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::client::Known;
 use super::resume::{Fields, Pin};
 use crate::proto::http::{EntityTag, format_date, parse_date};
 
@@ -20,7 +21,7 @@ pub(crate) struct OnDisk {
 
 /// What the journal knows of a file that was saved.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known<'a> {
+pub(crate) struct Before<'a> {
     pub(crate) bytes: u64,
     pub(crate) etag: Option<&'a str>,
     pub(crate) last_modified: Option<&'a str>,
@@ -29,8 +30,8 @@ pub(crate) struct Known<'a> {
 /// The conditions of a request: the file is sent only if it is another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
-    pub(crate) if_none_match: Option<String>,
-    pub(crate) if_modified_since: Option<String>,
+    if_none_match: Option<String>,
+    if_modified_since: Option<String>,
 }
 
 impl Conditions {
@@ -40,7 +41,7 @@ impl Conditions {
     /// Without a journal the file's own date is asked about, which is right if it is the
     /// server's (see [`remote_time`](super::Downloader::remote_time)), and else the day
     /// on which it was fetched.
-    pub(crate) fn of(on_disk: OnDisk, known: Option<Known<'_>>) -> Option<Self> {
+    pub(crate) fn of(on_disk: OnDisk, known: Option<Before<'_>>) -> Option<Self> {
         if known.is_some_and(|known| known.bytes != on_disk.bytes) {
             return None;
         }
@@ -56,6 +57,14 @@ impl Conditions {
             },
         })
     }
+
+    /// As a request carries them.
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known {
+            etag: self.if_none_match.as_deref(),
+            modified: self.if_modified_since.as_deref(),
+        }
+    }
 }
 
 /// Tells whether what is on the disk is the very file that an answer brings: its size and
@@ -64,7 +73,7 @@ impl Conditions {
 /// The version is told by a strong entity tag that the journal has noted, or by the file's
 /// date, if that is the server's to the second, and the server's is old enough to tell
 /// versions apart.
-pub(crate) fn is_same(on_disk: OnDisk, known: Option<Known<'_>>, answer: &Pin) -> bool {
+pub(crate) fn is_same(on_disk: OnDisk, known: Option<Before<'_>>, answer: &Pin) -> bool {
     if answer.total() != Some(on_disk.bytes) {
         return false;
     }
@@ -108,8 +117,8 @@ mod tests {
         OnDisk { bytes, modified }
     }
 
-    fn known(etag: Option<&'static str>) -> Known<'static> {
-        Known {
+    fn known(etag: Option<&'static str>) -> Before<'static> {
+        Before {
             bytes: 100,
             etag,
             last_modified: None,
@@ -134,7 +143,7 @@ mod tests {
             })
         };
         let tag = known(Some("\"a\""));
-        let dated = Known {
+        let dated = Before {
             last_modified: Some(LATER),
             ..tag
         };

@@ -20,6 +20,10 @@ pub enum Existing {
     /// Leave it alone and count the URL as done. Nothing is asked of the server if the
     /// URL alone tells the name.
     Skip,
+    /// Leave it alone and count the URL as failed, with
+    /// [`FailureKind::Exists`](super::FailureKind::Exists). Two URLs of one run that have
+    /// one name are numbered all the same.
+    Fail,
 }
 
 /// How files are named.

@@ -32,6 +32,11 @@ pub(crate) struct NamingArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) allow_overwrite: Option<bool>,
 
+    /// Number new files where one is there; false: --existing fail
+    #[arg(long, value_name = "BOOL", conflicts_with = "existing",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) auto_file_renaming: Option<bool>,
+
     /// Leave files that are there, as done; --existing skip
     #[arg(long, visible_alias = "skip-existing", conflicts_with_all = ["existing", "allow_overwrite"])]
     pub(crate) no_clobber: bool,
@@ -106,6 +111,8 @@ pub(crate) enum ExistingArg {
     Overwrite,
     /// Leave it and count the URL as done
     Skip,
+    /// Leave it and count the URL as failed
+    Fail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,9 +159,11 @@ impl NamingArgs {
         match self.existing {
             _ if self.no_clobber => Existing::Skip,
             _ if self.allow_overwrite == Some(true) => Existing::Overwrite,
+            ExistingArg::Number if self.auto_file_renaming == Some(false) => Existing::Fail,
             ExistingArg::Number => Existing::Number,
             ExistingArg::Overwrite => Existing::Overwrite,
             ExistingArg::Skip => Existing::Skip,
+            ExistingArg::Fail => Existing::Fail,
         }
     }
 }
