@@ -36,6 +36,8 @@ mod glob;
 mod hosts;
 mod limit;
 mod list;
+mod meter;
+mod mirrors;
 mod name;
 mod options;
 mod place;

@@ -119,6 +119,16 @@ impl Downloader {
         self
     }
 
+    /// How long a host that fails many times in a row is left alone: `first`, twice as long
+    /// after each single request that fails then, up to `max`. Default: 1 s, up to 30 s.
+    ///
+    /// See [`tries`](Self::tries).
+    pub fn breaker_pause(mut self, first: Duration, max: Duration) -> Self {
+        self.settings.pace.breaker.open_first = first;
+        self.settings.pace.breaker.open_max = max;
+        self
+    }
+
     /// How long after its first request a URL may begin another attempt. Default: no limit.
     pub fn retry_time_max(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.pace.retry.time_max = limit.into();
