@@ -117,7 +117,7 @@ fn stat_fields(path: &str, fields: &[usize]) -> u64 {
         .sum()
 }
 
-const ROLE: &str = "GREENLOOP_BENCH_ROLE";
+pub(crate) const ROLE: &str = "GREENLOOP_BENCH_ROLE";
 const UTIME: usize = 14;
 const STIME: usize = 15;
 const CUTIME: usize = 16;
