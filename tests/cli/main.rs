@@ -18,6 +18,7 @@ mod connect_tls;
 mod datagrams;
 mod demo;
 mod get;
+mod get_input;
 mod get_signals;
 mod hello;
 mod listen;

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Serves `/file-N` (N bytes long) and `/stall-N`, of which half comes and then nothing.
+/// Serves `/file-N` (N bytes long) and `/stall-N`, of which half comes and then nothing,
+/// whatever the query.
 /// A range is honoured, also for a file that stalled: the rest comes then.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
@@ -56,6 +57,7 @@ fn serve(stream: TcpStream, stalled: &Sender<()>) -> Option<()> {
             }
         }
         let name = request.split(' ').nth(1)?.trim_start_matches('/');
+        let name = name.split('?').next()?;
         let Some((kind @ ("file" | "stall"), bytes)) = name.split_once('-') else {
             out.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                 .ok()?;

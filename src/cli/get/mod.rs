@@ -1,6 +1,7 @@
 //! `greenloop get`: downloads, with bars on a terminal, plain lines or JSON elsewhere.
 
 mod exit;
+mod given;
 mod interrupt;
 mod sources;
 mod summary;
@@ -8,8 +9,9 @@ mod summary;
 use super::args::GetArgs;
 use super::progress::{Progress, Reporter, Style};
 use super::{Failure, Outcome, out};
-use crate::fetch::{Downloader, Entry};
+use crate::fetch::Downloader;
 use crate::util::lock;
+use given::Given;
 use interrupt::{Interrupt, resume_hint};
 use sources::Sources;
 use std::io::{self, IsTerminal};
@@ -17,8 +19,8 @@ use std::sync::Arc;
 
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs) -> Outcome {
-    let given = check(args)?;
-    let sources = Sources::open(given, &args.input.input_file)?;
+    let given = Given::check(args)?;
+    let sources = Sources::open(given, &args.input)?;
     super::start_runtime(None)?;
     let progress = Arc::new(Progress::new(sources.names.clone()));
     let reporter = Reporter::start(style(args), progress.clone())?;
@@ -39,34 +41,6 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
         }
         _ => exit::outcome(&report),
     }
-}
-
-/// What only the whole command line can tell; returns the URLs on it.
-fn check(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
-    if args.input.urls.is_empty() && args.input.input_file.is_empty() {
-        return Err(Failure::usage(
-            "no URL: give one, or a list with --input-file FILE",
-        ));
-    }
-    if args.naming.out.is_some()
-        && (args.input.urls.len() != 1 || !args.input.input_file.is_empty())
-    {
-        return Err(Failure::usage(
-            "--out names one file, and there is not exactly one URL",
-        ));
-    }
-    let given: Vec<_> = args
-        .input
-        .urls
-        .iter()
-        .map(|url| Entry::parse(url, None))
-        .collect();
-    for entry in &given {
-        if let Err(reason) = entry.url() {
-            return Err(Failure::usage(format_args!("\"{entry}\": {reason}")));
-        }
-    }
-    Ok(given)
 }
 
 #[expect(

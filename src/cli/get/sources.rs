@@ -1,14 +1,19 @@
 //! Where the URLs come from: the command line, then each list.
 
+use super::given::Given;
 use crate::cli::Failure;
+use crate::cli::args::InputArgs;
 use crate::error::{Error, Result};
 use crate::fetch::{Entry, UrlList};
 use crate::sync::Queue;
 use crate::util::lock;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+type List = UrlList<BufReader<File>>;
 
 /// Where the URLs come from: the command line, then each list.
 pub(super) struct Sources {
@@ -16,43 +21,40 @@ pub(super) struct Sources {
     pub(super) queue: Queue<Entry>,
     /// Which lists the entries are from, for messages.
     pub(super) names: Arc<Mutex<Vec<(u64, String)>>>,
-    /// Why the reading ended early.
+    /// Why the reading of a list ended early.
     pub(super) error: Arc<Mutex<Option<String>>>,
 }
 
 impl Sources {
     /// Opens all lists, so that a missing one is told before anything is downloaded.
-    pub(super) fn open(given: Vec<Entry>, lists: &[PathBuf]) -> Result<Self, Failure> {
-        let mut readers: Vec<(String, Box<dyn Read + Send>)> = Vec::new();
-        for path in lists {
-            if path == Path::new("-") {
-                readers.push(("standard input".into(), Box::new(io::stdin())));
-                continue;
-            }
-            let name = path.display().to_string();
-            let file = File::open(path)
-                .map_err(|e| Failure::from(Error::from(e).context(format!("reading {name}"))))?;
-            readers.push((name, Box::new(file)));
-        }
+    pub(super) fn open(given: Given, input: &InputArgs) -> Result<Self, Failure> {
+        let open = |path: &PathBuf| -> Result<(String, List)> {
+            let (name, file) = open(path)?;
+            let list = UrlList::live(file)
+                .format(input.input_format.into())
+                .globs(input.glob)
+                .name(name.as_str());
+            Ok((name, list))
+        };
+        let lists = input
+            .input_file
+            .iter()
+            .map(open)
+            .collect::<Result<Vec<_>>>()?;
         let sources = Self {
             queue: Queue::bounded(READ_AHEAD),
             names: Arc::default(),
             error: Arc::default(),
         };
-        let (queue, names, error) = (
-            sources.queue.clone(),
-            sources.names.clone(),
-            sources.error.clone(),
-        );
-        let read = move || {
-            if let Err(failed) = read_all(given, readers, &queue, &names) {
-                *lock(&error) = Some(failed.to_string());
-            }
-            queue.close();
+        let reading = Reading {
+            queue: sources.queue.clone(),
+            names: sources.names.clone(),
+            error: sources.error.clone(),
+            next_id: 1,
         };
         let thread = std::thread::Builder::new()
             .name("greenloop-list".into())
-            .spawn(read);
+            .spawn(move || reading.read_all(given, lists));
         thread.map_err(|e| Failure::failed(format_args!("starting a thread: {e}")))?;
         Ok(sources)
     }
@@ -63,30 +65,69 @@ impl Sources {
     }
 }
 
-fn read_all(
-    given: Vec<Entry>,
-    readers: Vec<(String, Box<dyn Read + Send>)>,
-    queue: &Queue<Entry>,
-    names: &Mutex<Vec<(u64, String)>>,
-) -> Result<()> {
-    let mut next_id = 1;
-    for entry in given {
-        next_id += 1;
-        if queue.put(entry).is_err() {
-            return Ok(()); // stopped
-        }
+/// Opens a list; standard input through a descriptor of its own, whose readiness can be
+/// asked for.
+fn open(path: &Path) -> Result<(String, File)> {
+    if path == Path::new("-") {
+        let name = "standard input".to_owned();
+        let file = io::stdin().as_fd().try_clone_to_owned();
+        let file = file.map_err(|e| Error::from(e).context(format!("reading {name}")))?;
+        return Ok((name, File::from(file)));
     }
-    for (name, reader) in readers {
-        lock(names).push((next_id, name.clone()));
-        for entry in UrlList::new(BufReader::new(reader)) {
-            let entry = entry.map_err(|e| Error::from(e).context(format!("reading {name}")))?;
-            next_id += 1;
-            if queue.put(entry).is_err() {
-                return Ok(());
+    let name = path.display().to_string();
+    let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
+    });
+    match file {
+        Ok(file) => Ok((name, file)),
+        Err(e) => Err(Error::from(e).context(format!("reading {name}"))),
+    }
+}
+
+/// What the thread does.
+struct Reading {
+    queue: Queue<Entry>,
+    names: Arc<Mutex<Vec<(u64, String)>>>,
+    error: Arc<Mutex<Option<String>>>,
+    next_id: u64,
+}
+
+impl Reading {
+    fn read_all(mut self, given: Given, lists: Vec<(String, List)>) {
+        let goes_on = given.into_entries().all(|entry| self.put(entry));
+        if goes_on {
+            for (name, list) in lists {
+                if !self.read(name, list) {
+                    break;
+                }
             }
         }
+        self.queue.close();
     }
-    Ok(())
+
+    /// Reads a list to its end, or to where it breaks: the others are still read. False if
+    /// nobody wants more.
+    fn read(&mut self, name: String, list: List) -> bool {
+        lock(&self.names).push((self.next_id, name.clone()));
+        for entry in list {
+            match entry.map(|entry| self.put(entry)) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    let error = Error::from(error).context(format!("reading {name}"));
+                    lock(&self.error).get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        true
+    }
+
+    /// False if the run has been stopped.
+    fn put(&mut self, entry: Entry) -> bool {
+        self.next_id += 1;
+        self.queue.put(entry).is_ok()
+    }
 }
 
 /// A list is read this far ahead of the downloads, so that it may be endless.

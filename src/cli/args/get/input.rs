@@ -1,6 +1,7 @@
 //! What is downloaded.
 
-use clap::Args;
+use crate::fetch::ListFormat;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -10,8 +11,49 @@ pub(crate) struct InputArgs {
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
-    /// Read URLs from a file, one a line, `#` comments; `-` is standard input; may be given
-    /// more than once
+    /// Read what to download from a list; `-` is standard input; may be given more than once
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input_file: Vec<PathBuf>,
+
+    /// How the lists are written; each may be gzipped
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) input_format: FormatArg,
+
+    /// Take {a,b}, [01-20] and [a-z] in URLs, also those of lists, for many URLs; `#1` in --out
+    /// is what the first one stands for
+    #[arg(long, value_name = "BOOL", visible_alias = "parameterized-uri",
+        num_args = 0..=1, require_equals = true,
+        default_value = "false", hide_default_value = true, default_missing_value = "true",
+        action = clap::ArgAction::Set)]
+    pub(crate) glob: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// By the first line
+    Auto,
+    /// A URL a line, `#` comments
+    Urls,
+    /// A URL a line, mirrors after TABs; indented KEY=VALUE lines below it: out, dir,
+    /// checksum, header, referer, user-agent
+    Aria2,
+    /// A JSON object a line: url, mirrors, out, dir, checksum, headers, referer, size
+    Jsonl,
+    /// HASH  URL a line
+    Sha256sums,
+    /// Metalink 4 or 3
+    Metalink,
+}
+
+impl From<FormatArg> for ListFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Auto => Self::Auto,
+            FormatArg::Urls => Self::Urls,
+            FormatArg::Aria2 => Self::Aria2,
+            FormatArg::Jsonl => Self::JsonLines,
+            FormatArg::Sha256sums => Self::Checksums,
+            FormatArg::Metalink => Self::Metalink,
+        }
+    }
 }

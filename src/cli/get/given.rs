@@ -1,0 +1,106 @@
+//! The URLs on the command line.
+
+use crate::cli::Failure;
+use crate::cli::args::GetArgs;
+use crate::fetch::{Entry, Glob};
+
+/// What the command line says is to be fetched, looked at before anything is.
+#[derive(Debug)]
+pub(super) struct Given {
+    urls: Vec<Url>,
+    /// What [`Glob`]s are saved as.
+    out: Option<String>,
+}
+
+#[derive(Debug)]
+enum Url {
+    One(Entry),
+    Many(Glob),
+}
+
+impl Given {
+    /// Reads and checks what only the whole command line can tell.
+    pub(super) fn check(args: &GetArgs) -> Result<Self, Failure> {
+        let (input, out) = (&args.input, &args.naming.out);
+        if input.urls.is_empty() && input.input_file.is_empty() {
+            return Err(Failure::usage(
+                "no URL: give one, or a list with --input-file FILE",
+            ));
+        }
+        if out.is_some() && (input.urls.len() != 1 || !input.input_file.is_empty()) {
+            return Err(Failure::usage(
+                "--out names one file, and there is not exactly one URL",
+            ));
+        }
+        let urls = input
+            .urls
+            .iter()
+            .map(|url| Url::read(url, input.glob))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let ([Url::Many(glob)], Some(out)) = (&urls[..], out) {
+            check_out(glob, out)?;
+        }
+        Ok(Self {
+            urls,
+            out: out.clone(),
+        })
+    }
+
+    /// The entries, each made when it is asked for.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        let out = self.out;
+        self.urls
+            .into_iter()
+            .flat_map(move |url| url.into_entries(out.clone()))
+    }
+}
+
+impl Url {
+    fn read(text: &str, globs: bool) -> Result<Self, Failure> {
+        if globs {
+            let glob = Glob::parse(text).map_err(|e| Failure::usage(e.to_string()))?;
+            // Their scheme and host are of one form, mostly: a slip is told at once.
+            if let Some(first) = glob.nth(0) {
+                check_url(&Entry::from(first.text()))?;
+            }
+            return Ok(Self::Many(glob));
+        }
+        let entry = Entry::from(text);
+        check_url(&entry)?;
+        Ok(Self::One(entry))
+    }
+
+    fn into_entries(self, out: Option<String>) -> Box<dyn Iterator<Item = Entry>> {
+        let glob = match self {
+            Self::One(entry) => return Box::new(std::iter::once(entry)),
+            Self::Many(glob) => glob,
+        };
+        Box::new((0..).map_while(move |index| {
+            let expansion = glob.nth(index)?;
+            let entry = Entry::from(expansion.text());
+            Some(match &out {
+                Some(out) => entry.out(expansion.fill(out)),
+                None => entry,
+            })
+        }))
+    }
+}
+
+fn check_url(entry: &Entry) -> Result<(), Failure> {
+    match entry.url() {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(Failure::usage(format_args!("\"{entry}\": {reason}"))),
+    }
+}
+
+/// A name that is the same for all of a pattern's files is a slip.
+fn check_out(glob: &Glob, out: &str) -> Result<(), Failure> {
+    let same = |n: u64| glob.nth(n).map(|expansion| expansion.fill(out));
+    if glob.count() > 1 && same(0) == same(glob.count() - 1) {
+        let count = glob.count();
+        return Err(Failure::usage(format_args!(
+            "--out names one file, and the pattern stands for {count}: put #1 in it"
+        )));
+    }
+    Ok(())
+}
