@@ -1,6 +1,7 @@
 //! Checksums of files: which hash, and what it should be.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -65,6 +66,30 @@ impl Algorithm {
         }
     }
 
+    /// What the name of a list of checksums says about its hashes: `SHA256SUMS`,
+    /// `a.iso.sha256`, `b3sums`.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fetch::Algorithm;
+    ///
+    /// assert_eq!(Algorithm::of_list("isos/SHA512SUMS"), Some(Algorithm::Sha512));
+    /// assert_eq!(Algorithm::of_list("CHECKSUM"), None);
+    /// ```
+    pub fn of_list(path: impl AsRef<Path>) -> Option<Self> {
+        let name = path.as_ref().file_name()?.to_string_lossy();
+        let name = name.to_ascii_lowercase().replace('-', "");
+        let says = |algorithm: &Self| {
+            let word = algorithm.name().replace('-', "");
+            name.contains(&word) || (*algorithm == Self::Blake3 && name.contains("b3"))
+        };
+        Self::ALL.into_iter().rev().find(says)
+    }
+
     /// Bytes of a hash.
     pub(crate) fn size(self) -> usize {
         match self {
@@ -85,6 +110,14 @@ impl Algorithm {
 }
 
 impl Checksum {
+    /// A checksum from the hash itself; `None` if its size is not the algorithm's.
+    pub(crate) fn from_bytes(algorithm: Algorithm, value: &[u8]) -> Option<Self> {
+        (value.len() == algorithm.size()).then(|| Self {
+            algorithm,
+            value: value.into(),
+        })
+    }
+
     /// A checksum from a hash in hexadecimal digits; `None` if it is none.
     pub(crate) fn from_hex(algorithm: Algorithm, digits: &str) -> Option<Self> {
         let digits = digits.as_bytes();
@@ -106,6 +139,44 @@ impl Checksum {
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
+
+    /// The hash itself.
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// A line of a list of checksums, with its end, as `sha256sum` and its kin write it.
+    ///
+    /// # Switching
+    /// Never switches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fetch::Checksum;
+    ///
+    /// let checksum: Checksum = "md5=d41d8cd98f00b204e9800998ecf8427e".parse()?;
+    /// let line = checksum.to_list_line("an empty\nfile");
+    /// assert_eq!(line, b"\\d41d8cd98f00b204e9800998ecf8427e  an empty\\nfile\n");
+    /// # Ok::<(), greenloop::Error>(())
+    /// ```
+    pub fn to_list_line(&self, path: impl AsRef<Path>) -> Vec<u8> {
+        super::sums::sum_line(path.as_ref().as_os_str().as_encoded_bytes(), self)
+    }
+
+    /// The hash in lower-case hexadecimal digits.
+    ///
+    /// # Switching
+    /// Never switches.
+    pub fn to_hex(&self) -> String {
+        self.value
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
 }
 
 impl FromStr for Checksum {
@@ -116,8 +187,7 @@ impl FromStr for Checksum {
         let (name, digits) = text
             .split_once('=')
             .ok_or_else(|| bad("not ALGORITHM=HEX"))?;
-        let algorithm = Algorithm::named(name.trim())
-            .ok_or_else(|| bad("none of md5, sha-1, sha-256, sha-512, blake3"))?;
+        let algorithm = Algorithm::named(name.trim()).ok_or_else(|| bad(NAMES))?;
         let why = format!(
             "{} has {} hexadecimal digits",
             algorithm.name(),
@@ -130,10 +200,22 @@ impl FromStr for Checksum {
 /// As it is written in lists.
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=", self.algorithm.name())?;
-        self.value
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}={}", self.algorithm.name(), self.to_hex())
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let none = || Error::message(format_args!("\"{}\": {NAMES}", defuse(text)));
+        Self::named(text.trim()).ok_or_else(none)
     }
 }
 
@@ -142,6 +224,9 @@ impl fmt::Debug for Checksum {
         write!(f, "Checksum({self})")
     }
 }
+
+/// What else a name could have been.
+const NAMES: &str = "none of md5, sha-1, sha-256, sha-512, blake3";
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,9 @@ pub enum FailureKind {
     Busy,
     /// It is larger than is allowed, or a decompression bomb.
     TooLarge,
+    /// It is not what its checksum or its server's digest says; or it has no checksum, and
+    /// must have one.
+    Checksum,
     /// What was given is no URL to fetch.
     BadUrl,
     /// The run was stopped, or this download was killed; the partial file stays.
@@ -67,6 +70,7 @@ impl FailureKind {
             Self::Tls => "tls",
             Self::Busy => "server busy",
             Self::TooLarge => "too large",
+            Self::Checksum => "checksum",
             Self::BadUrl => "bad url",
             Self::Stopped => "stopped",
             Self::Internal => "internal",
@@ -97,6 +101,7 @@ impl FailureKind {
             Self::Auth => 24,
             Self::Timeout => 28,
             Self::Busy => 29,
+            Self::Checksum => 32,
             Self::Tls => 35,
             Self::TooLarge => 63,
         }

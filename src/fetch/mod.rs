@@ -27,15 +27,20 @@ mod checksum;
 mod claims;
 mod client;
 mod decode;
+mod digests;
 mod entry;
+mod expect;
 mod failure;
 mod folder;
 mod folders;
 mod gate;
 mod glob;
+mod hasher;
 mod hosts;
+mod integrity;
 mod limit;
 mod list;
+mod listed;
 mod meter;
 mod mirrors;
 mod name;
@@ -52,8 +57,10 @@ mod seen;
 mod sink;
 mod slot;
 mod statuses;
+mod sums;
 mod template;
 mod unchanged;
+mod verify;
 mod width;
 mod worker;
 
@@ -68,6 +75,7 @@ pub use self::checksum::{Algorithm, Checksum};
 pub use self::entry::Entry;
 pub use self::failure::{Failure, FailureKind};
 pub use self::glob::{Expansion, Glob};
+pub use self::integrity::{CheckReport, FileCheck};
 pub use self::list::{LINE_BYTES_MAX, ListFormat, UrlList};
 pub use self::options::Existing;
 pub use self::report::{End, Event, Observer, Outcome, Report};
@@ -169,6 +177,7 @@ impl Downloader {
         I::Item: Into<Entry>,
     {
         let mut settings = self.settings.clone();
+        settings.verify.load()?;
         settings.network.idle_connections = settings.pace.jobs;
         let run = Run::new(settings, self.stop.clone(), self.observer.clone())
             .map_err(|e: Error| e.context("starting the downloads"))?;

@@ -86,6 +86,12 @@ impl Place {
         Ok(place)
     }
 
+    /// The folders and the name as one path.
+    pub(crate) fn path(&self) -> PathBuf {
+        let folders: PathBuf = self.folders.iter().collect();
+        folders.join(&self.name)
+    }
+
     /// Goes into an entry's own folder.
     fn enter(&mut self, naming: &Naming, dir: &Path) -> Result<(), Failure> {
         // The run's own folder, spelt out, is no way out of it.

@@ -157,13 +157,7 @@ impl Report {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn failure_kind(&self) -> Option<FailureKind> {
-        let stopped = |kind: &&FailureKind| **kind == FailureKind::Stopped;
-        let mut others = self.failures.keys().filter(|kind| !stopped(kind));
-        match (others.next(), others.next()) {
-            (Some(kind), None) => Some(*kind),
-            (None, _) => self.failures.keys().find(stopped).copied(),
-            (Some(_), Some(_)) => None,
-        }
+        only_kind(&self.failures)
     }
 
     pub(crate) fn add(&mut self, outcome: &Outcome) {
@@ -176,6 +170,17 @@ impl Report {
                 *self.failures.entry(failure.kind()).or_default() += 1;
             }
         }
+    }
+}
+
+/// The one class of these failures, stopped ones set aside.
+pub(crate) fn only_kind(failures: &BTreeMap<FailureKind, u64>) -> Option<FailureKind> {
+    let stopped = |kind: &&FailureKind| **kind == FailureKind::Stopped;
+    let mut others = failures.keys().filter(|kind| !stopped(kind));
+    match (others.next(), others.next()) {
+        (Some(kind), None) => Some(*kind),
+        (None, _) => failures.keys().find(stopped).copied(),
+        (Some(_), Some(_)) => None,
     }
 }
 

@@ -155,7 +155,7 @@ fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
     match failure.kind() {
         FailureKind::Timeout | FailureKind::Network | FailureKind::Dns | FailureKind::Busy => true,
         // A framing error or a truncated answer may be a bad moment; a wrong status is not.
-        FailureKind::BadResponse => failure.is_transient(),
+        FailureKind::BadResponse | FailureKind::Checksum => failure.is_transient(),
         FailureKind::NotFound
         | FailureKind::Auth
         | FailureKind::Redirects

@@ -20,6 +20,7 @@ mod demo;
 mod get;
 mod get_input;
 mod get_signals;
+mod get_verify;
 mod hello;
 mod listen;
 mod load;

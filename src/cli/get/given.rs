@@ -2,7 +2,7 @@
 
 use crate::cli::Failure;
 use crate::cli::args::GetArgs;
-use crate::fetch::{Entry, Glob};
+use crate::fetch::{Checksum, Entry, Glob};
 
 /// What the command line says is to be fetched, looked at before anything is.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub(super) struct Given {
     urls: Vec<Url>,
     /// What [`Glob`]s are saved as.
     out: Option<String>,
+    /// What the one URL's file must hash to.
+    sums: Vec<Checksum>,
 }
 
 #[derive(Debug)]
@@ -22,7 +24,8 @@ impl Given {
     /// Reads and checks what only the whole command line can tell.
     pub(super) fn check(args: &GetArgs) -> Result<Self, Failure> {
         let (input, out) = (&args.input, &args.naming.out);
-        if input.urls.is_empty() && input.input_file.is_empty() {
+        let by_list = args.verify.verify && !args.verify.check.is_empty();
+        if input.urls.is_empty() && input.input_file.is_empty() && !by_list {
             return Err(Failure::usage(
                 "no URL: give one, or a list with --input-file FILE",
             ));
@@ -40,18 +43,26 @@ impl Given {
         if let ([Url::Many(glob)], Some(out)) = (&urls[..], out) {
             check_out(glob, out)?;
         }
+        let sums = args.verify.checksum.clone();
+        if !sums.is_empty() && (count(&urls) != 1 || !input.input_file.is_empty()) {
+            return Err(Failure::usage(
+                "--checksum is about one file, and there is not exactly one URL",
+            ));
+        }
         Ok(Self {
             urls,
             out: out.clone(),
+            sums,
         })
     }
 
     /// The entries, each made when it is asked for.
     pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
-        let out = self.out;
+        let (out, sums) = (self.out, self.sums);
         self.urls
             .into_iter()
             .flat_map(move |url| url.into_entries(out.clone()))
+            .map(move |entry| sums.iter().cloned().fold(entry, Entry::checksum))
     }
 }
 
@@ -84,6 +95,15 @@ impl Url {
             })
         }))
     }
+}
+
+/// How many URLs these stand for.
+fn count(urls: &[Url]) -> u64 {
+    let each = urls.iter().map(|url| match url {
+        Url::One(_) => 1,
+        Url::Many(glob) => glob.count(),
+    });
+    each.fold(0, u64::saturating_add)
 }
 
 fn check_url(entry: &Entry) -> Result<(), Failure> {

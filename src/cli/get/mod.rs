@@ -5,6 +5,7 @@ mod given;
 mod interrupt;
 mod sources;
 mod summary;
+mod verify;
 
 use super::args::GetArgs;
 use super::progress::{Progress, Reporter, Style};
@@ -20,6 +21,9 @@ use std::sync::Arc;
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs) -> Outcome {
     let given = Given::check(args)?;
+    if args.verify.verify {
+        return verify::run(args, given);
+    }
     let sources = Sources::open(given, &args.input)?;
     super::start_runtime(None)?;
     let progress = Arc::new(Progress::new(sources.names.clone()));
@@ -53,6 +57,7 @@ fn downloader(args: &GetArgs) -> Downloader {
     let downloader = args.disk.apply(downloader);
     let downloader = args.pace.apply(downloader);
     let downloader = args.split.apply(downloader);
+    let downloader = args.verify.apply(downloader);
     args.network.apply(downloader)
 }
 

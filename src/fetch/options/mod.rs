@@ -7,6 +7,7 @@ mod naming;
 mod network;
 mod pace;
 mod split;
+mod verify;
 
 pub(crate) use self::disk::Disk;
 pub use self::naming::Existing;
@@ -14,6 +15,7 @@ pub(crate) use self::naming::{Naming, Tree};
 pub(crate) use self::network::Network;
 pub(crate) use self::pace::Pace;
 pub(crate) use self::split::Split;
+pub(crate) use self::verify::{Verify, about, open_list};
 
 /// What a run goes by.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) pace: Pace,
     pub(crate) split: Split,
     pub(crate) network: Network,
+    pub(crate) verify: Verify,
     pub(crate) keep_outcomes: bool,
     /// Of the dice that spread retries.
     pub(crate) seed: u64,
@@ -36,6 +39,7 @@ impl Default for Settings {
             pace: Pace::default(),
             split: Split::default(),
             network: Network::default(),
+            verify: Verify::default(),
             keep_outcomes: true,
             seed: u64::from(std::process::id()),
         }

@@ -6,6 +6,7 @@ mod naming;
 mod network;
 mod pace;
 mod split;
+mod verify;
 mod watch;
 
 pub(crate) use disk::DiskArgs;
@@ -14,6 +15,7 @@ pub(crate) use naming::NamingArgs;
 pub(crate) use network::NetworkArgs;
 pub(crate) use pace::PaceArgs;
 pub(crate) use split::SplitArgs;
+pub(crate) use verify::VerifyArgs;
 pub(crate) use watch::WatchArgs;
 
 use clap::Args;
@@ -32,6 +34,8 @@ pub(crate) struct GetArgs {
     pub(crate) split: SplitArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) verify: VerifyArgs,
     #[command(flatten)]
     pub(crate) watch: WatchArgs,
 }
