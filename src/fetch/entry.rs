@@ -9,7 +9,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::checksum::Checksum;
 use super::plan::{is_http, without_password};
-use crate::util::escape;
+use crate::util::{defuse, escape};
 
 /// One thing to fetch: a URL, or the text that is none.
 ///
@@ -90,7 +90,7 @@ impl Entry {
     pub(crate) fn bad(text: &[u8], line: Option<u64>, reason: impl Into<String>) -> Self {
         let bad = BadUrl {
             text: shorten(text),
-            reason: reason.into(),
+            reason: harmless(reason.into()),
         };
         Self {
             list: None,
@@ -120,7 +120,7 @@ impl Entry {
         if self.url.is_ok() {
             let bad = BadUrl {
                 text: self.to_string(),
-                reason: reason.into(),
+                reason: harmless(reason.into()),
             };
             self.url = Err(Box::new(bad));
         }
@@ -293,6 +293,16 @@ fn accept(url: Url) -> Result<Url, (Url, String)> {
     Ok(url)
 }
 
+/// A reason, fit for a terminal: parsers quote what they do not like.
+fn harmless(reason: String) -> String {
+    const SHOWN: usize = 400;
+    let reason = defuse(&reason);
+    match reason.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason,
+    }
+}
+
 /// The beginning of a text, fit for a terminal.
 pub(crate) fn shorten(text: &[u8]) -> String {
     const SHOWN: usize = 200;
@@ -340,6 +350,21 @@ mod tests {
         );
         assert_eq!(own.headers, [("X-A".to_owned(), "b".to_owned())]);
         assert_eq!(own.referer.as_deref(), Some("http://h/a"));
+    }
+
+    #[test]
+    fn reasons_are_fit_for_a_terminal() {
+        let reason = format!("expected \u{1b}[2J{}", "x".repeat(1000));
+        let entry = Entry::bad(b"a", None, reason.clone());
+        let told = entry.url().unwrap_err();
+        assert!(
+            told.starts_with("expected \\u{1b}[2Jx") && told.len() < 500,
+            "{told}"
+        );
+        assert_eq!(
+            Entry::from("http://h/").refuse(reason).url().unwrap_err(),
+            told
+        );
     }
 
     #[test]

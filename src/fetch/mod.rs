@@ -33,6 +33,9 @@ mod expect;
 mod failure;
 mod folder;
 mod folders;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod glob;
 mod hasher;

@@ -1,0 +1,4 @@
+//! See `greenloop::fetch::fuzz::metalink`, which says what must hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| greenloop::fetch::fuzz::metalink(data));
