@@ -80,7 +80,7 @@ pub use self::failure::{Failure, FailureKind};
 pub use self::glob::{Expansion, Glob};
 pub use self::integrity::{CheckReport, FileCheck};
 pub use self::list::{LINE_BYTES_MAX, ListFormat, UrlList};
-pub use self::options::Existing;
+pub use self::options::{Existing, IpVersion, TlsVersion};
 pub use self::report::{End, Event, Observer, Outcome, Report};
 pub use self::run::Stop;
 pub use self::statuses::Statuses;

@@ -25,6 +25,8 @@ use crate::runtime::deadline::Deadline;
 use crate::runtime::park::{self, current};
 
 pub use halves::{TlsReadHalf, TlsWriteHalf};
+#[cfg(feature = "fetch")]
+pub(crate) use trust::Anybody;
 
 /// Makes the client's side of TLS connections.
 ///

@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use reqwest::header::{self, HeaderName, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, Url, Version};
 
 use super::classify::{Phase, classify, waited};
+use crate::fetch::decode::Decoder;
 use crate::fetch::failure::{Failure, FailureKind};
 use crate::fetch::reactor::Held;
 use crate::fetch::resume::Fields;
@@ -21,11 +22,17 @@ use crate::runtime::deadline::Deadline;
 pub(crate) struct Answer {
     response: Held<Response>,
     url: Url,
+    /// Encodings are undone: those that were asked for.
+    decodes: bool,
 }
 
 impl Answer {
-    pub(super) fn new(response: Held<Response>, url: Url) -> Self {
-        Self { response, url }
+    pub(super) fn new(response: Held<Response>, url: Url, decodes: bool) -> Self {
+        Self {
+            response,
+            url,
+            decodes,
+        }
     }
 
     /// Whence it came, after all redirects.
@@ -56,8 +63,12 @@ impl Answer {
         failure.after(pause)
     }
 
-    /// What resuming looks at.
+    /// What resuming looks at. Of a body that is decoded nothing can be resumed, and its
+    /// length is that of something else.
     pub(crate) fn fields(&self) -> Fields<'_> {
+        if self.is_decoded() {
+            return Fields::default();
+        }
         Fields {
             etag: self.text(header::ETAG),
             last_modified: self.text(header::LAST_MODIFIED),
@@ -80,6 +91,29 @@ impl Answer {
         response.version() >= Version::HTTP_2
             || response.content_length().is_some()
             || response.headers().contains_key(header::TRANSFER_ENCODING)
+    }
+
+    /// The encoding of the body, as the server names it, if it has one.
+    pub(crate) fn encoding(&self) -> Option<&str> {
+        let encoding = self.text(header::CONTENT_ENCODING)?.trim();
+        (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then_some(encoding)
+    }
+
+    /// Tells whether what is stored is not what is sent.
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.decodes && self.status() == 200 && self.encoding().is_some()
+    }
+
+    /// What the body goes through before it is stored, if it does.
+    pub(crate) fn decoder(&self) -> Result<Option<Decoder>, Failure> {
+        match self.encoding() {
+            Some(encoding) if self.is_decoded() => Decoder::for_encoding(encoding),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.response.get().headers()
     }
 
     /// A field of the head; the first one of its name.

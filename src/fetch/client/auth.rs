@@ -8,6 +8,21 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use crate::error::{Error, Result};
+use crate::fetch::options::{Login, Secret};
+
+/// What goes to every host of the list.
+pub(super) fn login(settings: &Login) -> Result<Option<HeaderValue>> {
+    if let Some(token) = &settings.bearer {
+        let value = bearer(&token.0)
+            .ok_or_else(|| Error::message("not a bearer token: it has control characters"))?;
+        return Ok(Some(value));
+    }
+    let basic =
+        |(user, password): &(Secret, Secret)| basic(user.0.as_bytes(), password.0.as_bytes());
+    Ok(settings.basic.as_ref().map(basic))
+}
+
 /// Takes the name and password out of a URL: they are sent, but not as part of it.
 pub(super) fn take(url: &mut Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use super::certificate::explain;
 use crate::error::Error;
 use crate::fetch::failure::{Failure, FailureKind};
 use crate::runtime::deadline::Deadline;
@@ -27,8 +28,11 @@ pub(super) fn waited(error: &Error, limit: &str, total: Deadline) -> Failure {
 /// Sorts the errors of the HTTP client, whose own text hides the cause.
 pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
     let text = chain(error);
-    if finds::<rustls::Error>(error).is_some() {
-        return Failure::new(FailureKind::Tls, text);
+    if let Some(error) = finds::<rustls::Error>(error) {
+        return Failure::new(FailureKind::Tls, explain(error));
+    }
+    if text.contains("proxy authorization required") {
+        return Failure::new(FailureKind::Auth, text);
     }
     if error.is_dns() {
         return Failure::new(FailureKind::Dns, text);
@@ -57,6 +61,11 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
         )
     });
     match phase {
+        // The server closes its HTTP/2 connection, or has too much to do on it: it has not
+        // looked at the request.
+        Phase::Head if is_unprocessed(&text) => {
+            Failure::new(FailureKind::Network, text).lost_connection()
+        }
         Phase::Body if reset => Failure::new(FailureKind::Network, text),
         // Cut off, or a framing that makes no sense: the next try may be whole.
         Phase::Body => Failure::new(FailureKind::BadResponse, text).transient(),
@@ -66,6 +75,13 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
         Phase::Head if is_malformed(&text) => Failure::new(FailureKind::BadResponse, text),
         Phase::Head => Failure::new(FailureKind::Network, text),
     }
+}
+
+/// The words of HTTP/2's error codes (its crate is not ours to name) that say that a request
+/// was not begun.
+fn is_unprocessed(text: &str) -> bool {
+    text.contains("refused stream")
+        || text.contains("connection error received: not a result of an error")
 }
 
 /// Hyper's words for a head that is none; its types are not ours to name.

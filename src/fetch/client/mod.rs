@@ -10,10 +10,17 @@
 
 mod answer;
 mod auth;
+mod certificate;
 mod classify;
+mod cookie_file;
+mod cookies;
+mod netrc;
+mod no_proxy;
+mod proxy;
 mod redirect;
 mod tls;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -22,16 +29,26 @@ use reqwest::{Method, Request, Response, Url};
 
 pub(crate) use self::answer::Answer;
 use self::classify::{Phase, chain, classify, waited};
+use self::cookies::Jar;
+use self::netrc::Netrc;
+use super::decode::Decoder;
 use super::entry::OwnOptions;
 use super::failure::{Failure, FailureKind};
-use super::options::Network;
+use super::options::{IpVersion, Network, Secret};
 use super::reactor::{Held, Reactor};
 use crate::error::{Error, Result};
 use crate::runtime::bridge::block_on_deadline;
 use crate::runtime::deadline::Deadline;
 
-/// Redirects followed before giving up, as aria2 and wget do.
-const REDIRECTS_MAX: usize = 20;
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// The largest head of an answer over HTTP/2. (Over HTTP/1 hyper has its own limits: some
+/// 400 KiB, and 100 fields.)
+const HEAD_BYTES_MAX: u32 = 128 * 1024;
+
+/// After how long without a sign of life an HTTP/2 connection is asked for one, and how
+/// long that may take.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What is asked of a server.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +102,13 @@ pub(crate) struct Client {
     headers: HeaderMap,
     /// Sent to the host of the list's URL only.
     own_headers: HeaderMap,
+    /// Name and password, or a token, for hosts of the list.
+    login: Option<HeaderValue>,
+    netrc: Option<Netrc>,
+    jar: Option<Jar>,
+    accept_compressed: bool,
+    redirects_max: usize,
+    allow_downgrade: bool,
     head_timeout: Duration,
 }
 
@@ -95,7 +119,7 @@ impl Client {
     )]
     pub(crate) fn new(parts: &Network) -> Result<Self> {
         let reactor = Reactor::get()?;
-        let builder = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(parts)?)
             .redirect(reqwest::redirect::Policy::none())
             // Whether to try again is decided where tries are counted.
@@ -106,7 +130,23 @@ impl Client {
             .pool_max_idle_per_host(parts.idle_connections)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_ignore_invalid_headers_in_responses(true);
+            .http1_ignore_invalid_headers_in_responses(true)
+            // As much as the path holds, measured while it is used.
+            .http2_adaptive_window(true)
+            .http2_max_header_list_size(HEAD_BYTES_MAX)
+            // Many downloads share a connection: one that is dead must not hold them all
+            // for the length of an idle timeout, one after the other.
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_INTERVAL)
+            // A connection from an address of one version reaches only such addresses.
+            .local_address(match parts.ip_version {
+                IpVersion::Any => None,
+                IpVersion::V4 => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                IpVersion::V6 => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            });
+        if let Some(rule) = proxy::rule(&parts.proxies)? {
+            builder = builder.proxy(rule);
+        }
         let http = reactor
             .inside(|| builder.build())
             .map_err(|e| Error::message(chain(&e)).context("setting up the HTTP client"))?;
@@ -114,7 +154,13 @@ impl Client {
             http: reactor.hold(http),
             reactor,
             headers: common_headers(parts)?,
-            own_headers: header_map(&parts.headers)?,
+            own_headers: own_headers(parts)?,
+            login: auth::login(&parts.login)?,
+            netrc: parts.login.netrc.as_deref().map(Netrc::read).transpose()?,
+            jar: Jar::open(&parts.login)?,
+            accept_compressed: parts.accept_compressed,
+            redirects_max: parts.redirects_max,
+            allow_downgrade: parts.allow_downgrade,
             // The head's time begins when the connection stands.
             head_timeout: parts.connect_timeout.saturating_add(parts.head_timeout),
         })
@@ -125,26 +171,30 @@ impl Client {
     /// Any final status is an answer; an error is that there is none.
     pub(crate) fn get(&self, ask: &Ask<'_>, total: Deadline) -> Result<Answer, Failure> {
         let mut at = ask.url.clone();
-        let credentials = auth::take(&mut at);
+        let in_url = auth::take(&mut at);
         // Once elsewhere, what is meant for the first host stays unsent, also after a
         // redirect back: by then another host has had its say in the address.
         let mut at_home = true;
-        for _ in 0..=REDIRECTS_MAX {
+        for _ in 0..=self.redirects_max {
             let mut request = self.request(ask, at.clone(), at_home)?;
-            // Those that a server puts into a redirect are never used.
-            if at_home && let Some(credentials) = &credentials {
-                let headers = request.headers_mut();
-                headers.insert(header::AUTHORIZATION, credentials.clone());
-            }
+            self.identify(&mut request, in_url.as_ref(), at_home);
             let answer = self.exchange(request, at, total)?;
+            if let Some(jar) = &self.jar {
+                jar.take(answer.headers(), answer.url());
+            }
             if !answer.is_redirect() {
                 return Ok(answer);
             }
-            at = redirect::follow(&answer)?;
+            at = redirect::follow(&answer, self.allow_downgrade)?;
             at_home &= redirect::same_origin(&at, ask.url);
         }
-        let text = format!("more than {REDIRECTS_MAX} redirects");
+        let text = format!("more than {} redirects", self.redirects_max);
         Err(Failure::new(FailureKind::Redirects, text))
+    }
+
+    /// Writes down what is to outlive the run; called at its end.
+    pub(crate) fn save(&self) -> Result<()> {
+        self.jar.as_ref().map_or(Ok(()), Jar::save)
     }
 
     fn request(&self, ask: &Ask<'_>, url: Url, at_home: bool) -> Result<Request, Failure> {
@@ -160,6 +210,8 @@ impl Client {
         if let Some(rest) = ask.rest {
             let last = rest.last.map(|last| last.to_string()).unwrap_or_default();
             let range = format!("bytes={}-{last}", rest.first);
+            // A part of what is on disk, which was stored as the server has it.
+            headers.insert(header::ACCEPT_ENCODING, IDENTITY);
             headers.insert(header::RANGE, value(&range)?);
             if let Some(validator) = rest.validator {
                 headers.insert(header::IF_RANGE, value(validator)?);
@@ -176,12 +228,36 @@ impl Client {
         Ok(request)
     }
 
+    /// Says who asks: the nearest of what the user has given for this host.
+    fn identify(&self, request: &mut Request, in_url: Option<&HeaderValue>, at_home: bool) {
+        if let Some(jar) = &self.jar
+            && let Some(field) = jar.field(request.url(), request.headers().get(header::COOKIE))
+        {
+            request.headers_mut().insert(header::COOKIE, field);
+        }
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            return;
+        }
+        let known = in_url.or(self.login.as_ref()).filter(|_| at_home).cloned();
+        let known = known.or_else(|| {
+            let host = request.url().host_str()?;
+            self.netrc.as_ref()?.credentials(host, at_home)
+        });
+        if let Some(value) = known {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+    }
+
     /// Sends a request and waits for the head of its answer.
     fn exchange(&self, request: Request, url: Url, total: Deadline) -> Result<Answer, Failure> {
         let pending = self.send(request);
         let head = Deadline::after(self.head_timeout);
         match block_on_deadline(pending, head.earlier(total)) {
-            Ok(Ok(response)) => Ok(Answer::new(self.reactor.hold(response), url)),
+            Ok(Ok(response)) => Ok(Answer::new(
+                self.reactor.hold(response),
+                url,
+                self.accept_compressed,
+            )),
             Ok(Err(error)) => Err(classify(&error, Phase::Head)),
             Err(error) => Err(waited(&error, "head", total)),
         }
@@ -209,17 +285,25 @@ fn common_headers(parts: &Network) -> Result<HeaderMap> {
     headers.insert(header::USER_AGENT, agent);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     // What is stored is what the server has: no encoding that we would have to undo.
-    let identity = HeaderValue::from_static("identity");
-    headers.insert(header::ACCEPT_ENCODING, identity);
+    let accepted = match parts.accept_compressed {
+        true => HeaderValue::from_static(Decoder::ACCEPTED),
+        false => IDENTITY,
+    };
+    headers.insert(header::ACCEPT_ENCODING, accepted);
     Ok(headers)
 }
 
-fn header_map(pairs: &[(String, String)]) -> Result<HeaderMap> {
+/// What the hosts of the list are told besides.
+fn own_headers(parts: &Network) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        let (field, value) = parse_header(name, value)
-            .ok_or_else(|| Error::message(format!("not a header: {name}")))?;
+    let bad = |name: &str| Error::message(format_args!("not a header: {name}"));
+    for (name, Secret(value)) in &parts.headers {
+        let (field, value) = parse_header(name, value).ok_or_else(|| bad(name))?;
         headers.append(field, value);
+    }
+    if let Some(referer) = &parts.referer {
+        let value = HeaderValue::from_str(referer).map_err(|_| bad("Referer"))?;
+        headers.insert(header::REFERER, value);
     }
     Ok(headers)
 }

@@ -10,7 +10,7 @@ use crate::fetch::plan::{is_http, without_password};
 
 /// Where an answer redirects to, if we go there. Names and passwords in it
 /// are a server's and not for use.
-pub(super) fn follow(answer: &Answer) -> Result<Url, Failure> {
+pub(super) fn follow(answer: &Answer, allow_downgrade: bool) -> Result<Url, Failure> {
     let (at, status) = (answer.url(), answer.status());
     let refuse = |text: String| Err(Failure::new(FailureKind::Redirects, text));
     let location = answer.header(header::LOCATION);
@@ -26,7 +26,7 @@ pub(super) fn follow(answer: &Answer) -> Result<Url, Failure> {
             without_password(&next)
         ));
     }
-    if at.scheme() == "https" && next.scheme() == "http" {
+    if at.scheme() == "https" && next.scheme() == "http" && !allow_downgrade {
         return refuse(format!(
             "redirect from https to http: {}",
             without_password(&next)

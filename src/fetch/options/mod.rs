@@ -3,19 +3,29 @@
 
 mod again;
 mod disk;
+mod login;
 mod naming;
 mod network;
 mod pace;
+mod proxies;
+mod secret;
 mod split;
 mod verify;
+mod trust;
 
 pub(crate) use self::disk::Disk;
+pub(crate) use self::login::Login;
 pub use self::naming::Existing;
 pub(crate) use self::naming::{Naming, Tree};
+pub use self::network::IpVersion;
 pub(crate) use self::network::Network;
 pub(crate) use self::pace::Pace;
+pub(crate) use self::proxies::Proxies;
+pub(crate) use self::secret::Secret;
 pub(crate) use self::split::Split;
 pub(crate) use self::verify::{Verify, about, open_list};
+pub use self::trust::TlsVersion;
+pub(crate) use self::trust::Trust;
 
 /// What a run goes by.
 #[derive(Clone, Debug)]

@@ -69,7 +69,7 @@ impl TlsConnector {
             .with_safe_default_protocol_versions()
             .map_err(Error::message)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_custom_certificate_verifier(Arc::new(Anybody::new(provider)))
             .with_no_client_auth();
         Ok(Self::with_config(config.into()))
     }
@@ -77,7 +77,13 @@ impl TlsConnector {
 
 /// Accepts every certificate; that the peer has its key is still checked.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+pub(crate) struct Anybody(Arc<CryptoProvider>);
+
+impl Anybody {
+    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self(provider)
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
