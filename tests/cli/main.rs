@@ -19,6 +19,7 @@ mod datagrams;
 mod demo;
 mod get;
 mod get_input;
+mod get_network;
 mod get_signals;
 mod get_verify;
 mod hello;

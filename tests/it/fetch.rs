@@ -2,11 +2,17 @@
 //!
 //! The numbers in the comments are those of the cases that the peers were run against.
 
+mod auth;
+mod cookies;
 mod framing;
+mod http2;
 mod names;
+mod proxy;
 mod resume;
 mod retry;
 mod run;
+mod tls;
+mod tls_origin;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -121,6 +121,11 @@ fn program<S: AsRef<OsStr>>(path: &Path, args: impl IntoIterator<Item = S>) -> G
         "all_proxy",
         "HTTPS_PROXY",
         "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "NETRC",
     ] {
         command.env_remove(proxy);
     }
@@ -153,9 +158,21 @@ impl Greenloop {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Adds an argument.
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
         self
     }
 

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cookie_store::{Cookie, CookieDomain, CookieExpiration};
+use cookie_store::{Cookie, CookieDomain, CookieExpiration, CookieStore};
 use reqwest::Url;
 
 use crate::error::{Error, Result};
@@ -92,7 +92,8 @@ fn parse_line(line: &str, http_only: bool, now: u64) -> Option<Option<(Url, Stri
 }
 
 /// Writes cookies; those of this session too, with 0 for their end, as aria2 does.
-pub(super) fn show<'a>(cookies: impl Iterator<Item = &'a Cookie<'static>>) -> String {
+pub(super) fn show(store: &CookieStore) -> String {
+    let cookies = store.iter_unexpired();
     let mut lines: Vec<String> = cookies.filter_map(show_line).collect();
     lines.sort_unstable();
     format!("# Netscape HTTP Cookie File\n{}", lines.concat())
@@ -125,8 +126,6 @@ fn show_line(cookie: &Cookie<'static>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use cookie_store::CookieStore;
-
     use super::*;
 
     const FILE: &str = "# Netscape HTTP Cookie File\r\n\
@@ -147,7 +146,7 @@ mod tests {
         for (url, cookie) in parse(FILE, now).unwrap() {
             store.parse(&cookie, &url).unwrap();
         }
-        let shown = show(store.iter_unexpired());
+        let shown = show(&store);
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines.len(), 4, "{shown}");
         assert_eq!(

@@ -97,7 +97,7 @@ impl Jar {
         let Some(path) = &self.save_to else {
             return Ok(());
         };
-        let text = cookie_file::show(lock(&self.store).iter_unexpired());
+        let text = cookie_file::show(&lock(&self.store));
         write(path, &text)
             .map_err(|e| e.context(format_args!("writing cookies to {}", path.display())))
     }
