@@ -163,7 +163,8 @@ impl Downloader {
     ///
     /// # Errors
     /// Nothing was downloaded: the folder cannot be made or written to, an option is not
-    /// valid, or the reactor cannot be started.
+    /// valid, or the reactor cannot be started. Or all ran, and the cookies could not be
+    /// saved.
     ///
     /// # Examples
     ///
@@ -184,7 +185,9 @@ impl Downloader {
         settings.network.idle_connections = settings.pace.jobs;
         let run = Run::new(settings, self.stop.clone(), self.observer.clone())
             .map_err(|e: Error| e.context("starting the downloads"))?;
-        Ok(run.take(urls.into_iter().map(Into::into)))
+        let report = run.take(urls.into_iter().map(Into::into));
+        run.client.save()?;
+        Ok(report)
     }
 }
 

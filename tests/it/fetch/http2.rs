@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::tls_origin::{Authority, Secured, TlsOrigin};
+use super::tls_origin::{Authority, Secured, TlsOrigin, read_head};
 use super::*;
 
 const BODY: &[u8] = b"0123456789abcdef";
@@ -100,6 +100,7 @@ fn start(
     let count = Arc::new(AtomicUsize::new(0));
     TlsOrigin::raw(config, move |secured| {
         if secured.conn.alpn_protocol() != Some(b"h2") {
+            read_head(secured);
             let head = crate::origin::head("200 OK", &["Connection: close"], 3);
             let _ = secured.write_all(head.as_bytes());
             let _ = secured.write_all(b"one");
@@ -133,7 +134,7 @@ fn downloads_share_a_connection_where_http2_is_offered() {
     let folder = Folder::new();
     let urls: Vec<_> = (0..30).map(|n| origin.url(&format!("/{n}"))).collect();
     let downloader = downloader(&folder).ca_file(authority.file());
-    let report = downloader.jobs(1).run(urls[..10].to_vec()).unwrap();
+    let report = downloader.clone().jobs(1).run(urls[..10].to_vec()).unwrap();
     assert!(report.is_success(), "{report:?}");
     assert!(
         report

@@ -144,12 +144,14 @@ fn a_handshake_that_stalls_ends_with_the_time_to_connect() {
 /// Case 17.
 #[test]
 fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
-    let origin = Origin::start(|_, wire| {
-        wire.send("HTTP/1.1 400 Bad Request\r\n\r\n");
-        Then::Close
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/f", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let folder = Folder::new();
-    let url = format!("https://{}/f", origin.addr);
     let outcome = only(downloader(&folder).run([url]).unwrap());
     assert_failed(&outcome, FailureKind::Tls);
     let text = outcome.failure().unwrap().to_string();

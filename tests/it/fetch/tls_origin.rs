@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{
@@ -31,9 +32,10 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "a local authority");
+        // Two of one name would be taken for each other.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("local authority {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = Folder::new();
         folder.write("ca.pem", issuer.pem());
@@ -209,7 +211,8 @@ impl TlsOrigin {
     }
 }
 
-fn read_head(secured: &mut Secured) -> Option<String> {
+/// The head of a request; `None` when the client has gone.
+pub(crate) fn read_head(secured: &mut Secured) -> Option<String> {
     let mut head = String::new();
     let mut input = BufReader::with_capacity(1, secured);
     loop {
