@@ -10,8 +10,8 @@ mod pace;
 mod proxies;
 mod secret;
 mod split;
-mod verify;
 mod trust;
+mod verify;
 
 pub(crate) use self::disk::Disk;
 pub(crate) use self::login::Login;
@@ -23,9 +23,9 @@ pub(crate) use self::pace::Pace;
 pub(crate) use self::proxies::Proxies;
 pub(crate) use self::secret::Secret;
 pub(crate) use self::split::Split;
-pub(crate) use self::verify::{Verify, about, open_list};
 pub use self::trust::TlsVersion;
 pub(crate) use self::trust::Trust;
+pub(crate) use self::verify::{Verify, about, open_list};
 
 /// What a run goes by.
 #[derive(Clone, Debug)]
