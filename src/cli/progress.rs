@@ -86,7 +86,11 @@ impl Progress {
                 }
             }
             Event::Progress { bytes } => state.running.entry(id).or_default().bytes = *bytes,
+            // Told by the log; bars stand still meanwhile.
             Event::Retrying { .. } => {}
+            Event::DiskFull { failure, patience } => {
+                log::warn!("{failure}: waiting for room, {patience:?} at most");
+            }
             Event::Done(outcome) | Event::Failed(outcome) => {
                 state.running.remove(&id);
                 state.done += 1;

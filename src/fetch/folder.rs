@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,8 +12,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::facts::{FACTS_BYTES_MAX, Facts};
 use super::failure::Failure;
-use super::resume::{FACTS_BYTES_MAX, Facts};
 use crate::fs::name::{PART, PART_FACTS};
 use crate::fs::rename_in;
 use crate::util::lock;
@@ -173,34 +173,41 @@ impl Folder {
 
     /// What is known about the partial file of `name`, if it is ours.
     pub(crate) fn facts(&self, name: &str) -> Option<Facts> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = openat(
-            &self.fd,
-            format!("{name}{PART_FACTS}"),
-            flags,
-            Mode::empty(),
-        )
-        .ok()?;
-        let mut line = Vec::new();
-        File::from(fd)
-            .take(FACTS_BYTES_MAX)
-            .read_to_end(&mut line)
-            .ok()?;
-        Facts::from_line(&line)
+        let file = self.open_facts(name, OFlags::RDONLY).ok()?;
+        let mut text = Vec::new();
+        file.take(FACTS_BYTES_MAX).read_to_end(&mut text).ok()?;
+        Facts::from_text(&text)
     }
 
-    /// Writes what is known about the partial file of `name`.
-    pub(crate) fn save_facts(&self, name: &str, facts: &Facts) -> io::Result<()> {
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::TRUNC
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC
-            | OFlags::NONBLOCK;
+    /// Writes the first line of the facts about the partial file of `name`; further ones
+    /// can be added.
+    pub(crate) fn create_facts(&self, name: &str, facts: &Facts) -> io::Result<File> {
+        let mut file = self.open_facts(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        io::Write::write_all(&mut file, facts.to_line().as_bytes())?;
+        Ok(file)
+    }
+
+    /// Opens the facts about the partial file of `name`, to add lines.
+    pub(crate) fn append_facts(&self, name: &str) -> io::Result<File> {
+        let mut file = self.open_facts(name, OFlags::RDWR)?;
+        let mut text = Vec::new();
+        (&mut file).take(FACTS_BYTES_MAX).read_to_end(&mut text)?;
+        // A line that was cut off must not run into the next one.
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::Start(whole as u64))?;
+        Ok(file)
+    }
+
+    fn open_facts(&self, name: &str, how: OFlags) -> io::Result<File> {
+        let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         // For the owner only: the address may hold a token.
         let mode = Mode::RUSR | Mode::WUSR;
         let fd = openat(&self.fd, format!("{name}{PART_FACTS}"), flags, mode)?;
-        io::Write::write_all(&mut File::from(fd), facts.to_line().as_bytes())
+        Ok(File::from(fd))
     }
 
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {

@@ -20,17 +20,21 @@
 //!
 //! Printing does not belong here: see [`Observer`] for progress and [`Report`] for the end.
 
+mod attempts;
 mod auto;
 mod breaker;
 mod budget;
 mod checksum;
 mod claims;
 mod client;
+mod commit;
 mod decode;
 mod digests;
 mod entry;
 mod expect;
+mod facts;
 mod failure;
+mod flow;
 mod folder;
 mod folders;
 #[cfg(any(test, fuzzing))]
@@ -41,6 +45,7 @@ mod glob;
 mod hasher;
 mod hosts;
 mod integrity;
+mod journal;
 mod limit;
 mod list;
 mod listed;
@@ -48,6 +53,8 @@ mod meter;
 mod mirrors;
 mod name;
 mod options;
+mod part;
+mod part_file;
 mod place;
 mod plan;
 mod ranges;
@@ -57,11 +64,14 @@ mod resume;
 mod retry;
 mod run;
 mod seen;
-mod sink;
 mod slot;
+mod space;
+mod speed;
 mod statuses;
+mod stop;
 mod sums;
 mod template;
+mod ticket;
 mod unchanged;
 mod verify;
 mod width;
@@ -80,10 +90,10 @@ pub use self::failure::{Failure, FailureKind};
 pub use self::glob::{Expansion, Glob};
 pub use self::integrity::{CheckReport, FileCheck};
 pub use self::list::{LINE_BYTES_MAX, ListFormat, UrlList};
-pub use self::options::{Existing, IpVersion, TlsVersion};
+pub use self::options::{Existing, Flush, IpVersion, TlsVersion};
 pub use self::report::{End, Event, Observer, Outcome, Report};
-pub use self::run::Stop;
 pub use self::statuses::Statuses;
+pub use self::stop::Stop;
 pub use self::template::NameTemplate;
 /// The URL type that [`Entry`] is made from.
 pub use reqwest::Url;

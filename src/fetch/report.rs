@@ -40,6 +40,13 @@ pub enum Event<'a> {
         /// Why it failed.
         failure: &'a Failure,
     },
+    /// The disk is full: the run waits for room.
+    DiskFull {
+        /// What could not be written.
+        failure: &'a Failure,
+        /// How long it waits at most.
+        patience: Duration,
+    },
     /// It has ended well: saved, or skipped because the file is there.
     Done(&'a Outcome),
     /// It has ended badly.

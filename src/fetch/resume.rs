@@ -6,10 +6,6 @@
 //! against the pin once more, because there are servers that ignore `If-Range`. Whatever
 //! does not match starts the file over; two versions are never joined.
 
-use reqwest::Url;
-use serde_json::{Value, json};
-
-use super::plan::without_password;
 use crate::proto::http::{ContentRange, EntityTag, parse_date};
 
 /// The fields of an answer that resuming looks at.
@@ -238,69 +234,6 @@ pub(crate) fn judge(status: u16, asked: Option<(&Pin, u64)>, fields: &Fields<'_>
     }
 }
 
-/// What is remembered beside a partial file, for a later run: one line of JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// Where it comes from, without user name and password.
-    pub(crate) url: String,
-    pub(crate) pin: Pin,
-}
-
-/// A file of facts is never longer than this; a longer one is not ours.
-pub(crate) const FACTS_BYTES_MAX: u64 = 256 * 1024;
-
-/// Raised when the meaning of the line changes; others are not understood.
-const FACTS_VERSION: u64 = 1;
-
-impl Facts {
-    pub(crate) fn new(url: &Url, pin: Pin) -> Self {
-        Self {
-            url: without_password(url),
-            pin,
-        }
-    }
-
-    /// Tells whether they are about what `url` names.
-    pub(crate) fn is_about(&self, url: &Url) -> bool {
-        self.url == without_password(url)
-    }
-
-    pub(crate) fn to_line(&self) -> String {
-        let Pin {
-            etag,
-            last_modified,
-            total,
-        } = &self.pin;
-        let value = json!({
-            "greenloop": FACTS_VERSION,
-            "url": self.url,
-            "etag": etag,
-            "last_modified": last_modified,
-            "total": total,
-        });
-        format!("{value}\n")
-    }
-
-    /// Reads them back; `None` if the text is cut or of another program or version.
-    pub(crate) fn from_line(line: &[u8]) -> Option<Self> {
-        // The line end is written last: without it the line may be cut.
-        let value: Value = serde_json::from_slice(line.strip_suffix(b"\n")?).ok()?;
-        if value.get("greenloop")?.as_u64()? != FACTS_VERSION {
-            return None;
-        }
-        let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let pin = Pin {
-            etag: text("etag"),
-            last_modified: text("last_modified"),
-            total: value.get("total").and_then(Value::as_u64),
-        };
-        Some(Self {
-            url: text("url")?,
-            pin,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -496,32 +429,6 @@ mod tests {
         ));
         for status in [204, 205, 302, 304, 404, 416, 500] {
             assert_eq!(judge(status, None, &other), Verdict::NoFile, "{status}");
-        }
-    }
-
-    #[test]
-    fn facts_come_back_as_they_were_written_or_not_at_all() {
-        let url = Url::parse("http://user:secret@h/a?b=\"c\"").unwrap();
-        let pin = Pin::of(&Fields {
-            last_modified: Some(CHANGED),
-            ..whole(Some("\"a\""))
-        });
-        let facts = Facts::new(&url, pin);
-        let line = facts.to_line();
-        assert!(!line.contains("secret"));
-        assert_eq!(line.matches('\n').count(), 1);
-        assert_eq!(Facts::from_line(line.as_bytes()), Some(facts.clone()));
-        assert!(facts.is_about(&url));
-        assert!(!facts.is_about(&Url::parse("http://h/b").unwrap()));
-        for cut in 0..line.len() {
-            assert_eq!(
-                Facts::from_line(&line.as_bytes()[..cut]),
-                None,
-                "cut at {cut}"
-            );
-        }
-        for bad in ["{}\n", "null\n", "{\"greenloop\":2,\"url\":\"x\"}\n", "\n"] {
-            assert_eq!(Facts::from_line(bad.as_bytes()), None, "{bad:?}");
         }
     }
 }

@@ -1,55 +1,56 @@
-//! One download, from its URL to its file: the attempts, and what is kept between them.
+//! One attempt at a download: a request, its answer, and where the bytes go.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::Url;
 
+use super::Existing;
 use super::client::{Answer, Ask, Rest};
+use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
-use super::hosts::{Host, ended};
+use super::hosts::Host;
 use super::name;
+use super::part::{Opened, Part};
 use super::plan::{host_key, without_password};
 use super::report::{End, Event};
 use super::resume::{Pin, Verdict, judge};
-use super::retry::{self, Dice, Tries};
 use super::run::Run;
-use super::sink::{Opened, Part};
+use super::speed::Speed;
+use super::ticket::FactsOfRun;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::sleep::sleep_until;
 
 /// A download under way, run by its greenlet.
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
-    run: &'a Run,
-    id: u64,
-    url: &'a Url,
-    host: Arc<Host>,
-    started: Option<Instant>,
-    deadline: Deadline,
-    part: Option<Box<Part>>,
+    pub(crate) run: &'a Run,
+    pub(crate) id: u64,
+    pub(crate) url: &'a Url,
+    pub(crate) entry: &'a Entry,
+    pub(crate) host: Arc<Host>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) deadline: Deadline,
+    pub(crate) part: Option<Box<Part>>,
     pub(crate) facts: FactsOfRun,
 }
 
-/// What the outcome tells besides the end.
-#[derive(Debug, Default)]
-pub(crate) struct FactsOfRun {
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) bytes: u64,
-    pub(crate) received: u64,
-    pub(crate) status: Option<u16>,
-    pub(crate) tries: u32,
-    pub(crate) elapsed: Duration,
-    pub(crate) is_size_verified: bool,
+/// How a worker's part of a download ends.
+#[derive(Debug)]
+pub(crate) enum Finish {
+    /// It is over.
+    Ended(End),
+    /// All bytes are there; the file is to get its name.
+    Whole(Box<Part>),
 }
 
 impl<'a> Worker<'a> {
-    pub(crate) fn new(run: &'a Run, id: u64, url: &'a Url) -> Self {
+    pub(crate) fn new(run: &'a Run, id: u64, url: &'a Url, entry: &'a Entry) -> Self {
         Self {
             run,
             id,
             url,
+            entry,
             host: run.hosts.host(&host_key(url)),
             started: None,
             deadline: Deadline::NEVER,
@@ -59,98 +60,37 @@ impl<'a> Worker<'a> {
     }
 
     /// Downloads; whatever happens, nothing half is left under a final name.
-    pub(crate) fn work(&mut self) -> End {
-        let end = match self.attempts() {
-            Ok(end) => end,
+    pub(crate) fn work(&mut self) -> Finish {
+        let finish = match self.attempts() {
+            Ok(finish) => finish,
             Err(failure) => {
-                if failure.kind() == FailureKind::DiskFull {
-                    // The others would only fill what little is left.
-                    self.run.stop.stop();
+                if let Some(part) = self.part.take() {
+                    self.facts.leave(part, self.url);
                 }
-                End::Failed(self.leave(failure))
+                Finish::Ended(End::Failed(failure))
             }
         };
         self.facts.elapsed = self.started.map(|at| at.elapsed()).unwrap_or_default();
-        end
+        finish
     }
 
-    /// Lets go of the partial file, which stays if it can be gone on from.
-    fn leave(&mut self, failure: Failure) -> Failure {
-        let Some(part) = self.part.take() else {
-            return failure;
-        };
-        let path = part.path();
-        let kept = part.keeps();
-        match part.leave(self.url) {
-            Ok(true) => {
-                self.facts.path = Some(path);
-                self.facts.bytes = kept;
-            }
-            Ok(false) => {}
-            Err(error) => log::warn!("leaving {}: {error}", path.display()),
-        }
-        failure
-    }
-
-    fn attempts(&mut self) -> Result<End, Failure> {
-        self.take_over()?;
-        let mut tries = Tries::default();
-        let mut dice = Dice::new(self.run.settings.seed ^ self.id);
-        loop {
-            let failure = match self.attempt() {
-                Ok(end) => return Ok(end),
-                Err(failure) => failure,
-            };
-            if let Some(part) = &mut self.part {
-                part.flush()?;
-            }
-            let kept = self.part.as_ref().map_or(0, |part| part.keeps());
-            let policy = &self.run.settings.pace.retry;
-            let after = match tries.judge(policy, &failure, kept, dice.roll()) {
-                retry::Verdict::Again(after) => after,
-                retry::Verdict::GiveUp => return Err(failure),
-            };
-            self.tell(&Event::Retrying {
-                after,
-                failure: &failure,
-            });
-            let again = Instant::now() + after;
-            if Deadline::at(again) > self.deadline {
-                return Err(failure);
-            }
-            if !after.is_zero() {
-                sleep_until(again).map_err(|e| ended(&e))?;
-            }
-        }
-    }
-
-    /// Goes on from the partial file of an earlier run, if its name is known before the
-    /// answer is: the first request can then ask for the rest.
-    fn take_over(&mut self) -> Result<(), Failure> {
-        let Some(folder) = &self.run.folder else {
-            return Ok(());
-        };
-        let wanted = self.wanted(None);
-        let facts = folder.facts(&wanted);
-        if facts.is_some_and(|facts| facts.is_about(self.url))
-            && let Opened::Part(part) = self.open(&wanted)?
-        {
-            self.part = Some(part);
-        }
-        Ok(())
-    }
-
-    fn open(&self, wanted: &str) -> Result<Opened, Failure> {
+    pub(crate) fn open(&self, wanted: &str) -> Result<Opened, Failure> {
         let folder = self
             .run
             .folder
             .as_ref()
             .expect("asked only where files are saved");
-        Part::open(folder, wanted, self.url, self.run.settings.naming.existing)
+        Part::open(
+            folder,
+            wanted,
+            self.url,
+            self.run.settings.naming.existing,
+            &self.run.committer,
+        )
     }
 
     /// The name to save under, as far as it is known.
-    fn wanted(&self, answer: Option<&Answer>) -> String {
+    pub(crate) fn wanted(&self, answer: Option<&Answer>) -> String {
         if let Some(name) = &self.run.settings.naming.out_name {
             return name.clone();
         }
@@ -162,9 +102,9 @@ impl<'a> Worker<'a> {
 
     /// One request and its body; a second and third request if the first shows that the
     /// partial file is of no use, or that there is one.
-    fn attempt(&mut self) -> Result<End, Failure> {
+    pub(crate) fn attempt(&mut self) -> Result<Finish, Failure> {
         if self.is_skipped()? {
-            return Ok(End::Skipped);
+            return Ok(Finish::Ended(End::Skipped));
         }
         let _slot = self.run.hosts.admit(&self.host, self.deadline)?;
         self.start();
@@ -186,7 +126,7 @@ impl<'a> Worker<'a> {
                     first,
                     last: None,
                 }),
-                ..Ask::whole(self.url, None)
+                ..Ask::whole(self.url, self.entry.own())
             };
             let answer = self.run.client.get(&ask, self.deadline)?;
             self.facts.status = Some(answer.status());
@@ -195,7 +135,7 @@ impl<'a> Worker<'a> {
                 Verdict::Whole(pin) => match self.begin(&answer, pin)? {
                     Begin::Here => return self.receive(answer, None),
                     Begin::From(there) => kept = there,
-                    Begin::Skip(path) => return Ok(self.skip(path)),
+                    Begin::Skip(path) => return Ok(Finish::Ended(self.skip(path))),
                 },
                 Verdict::Rest { bytes, total } => {
                     let part = self.part.as_mut().expect("a rest is asked for a part");
@@ -220,7 +160,7 @@ impl<'a> Worker<'a> {
 
     /// Looks for the file before the first request, where the name is known by then.
     fn is_skipped(&mut self) -> Result<bool, Failure> {
-        if self.run.settings.naming.existing != super::Existing::Skip || self.part.is_some() {
+        if self.run.settings.naming.existing != Existing::Skip || self.part.is_some() {
             return Ok(false);
         }
         let Some(folder) = &self.run.folder else {
@@ -257,11 +197,19 @@ impl<'a> Worker<'a> {
 
     /// Makes ready for a whole file.
     fn begin(&mut self, answer: &Answer, pin: Pin) -> Result<Begin, Failure> {
-        if self.run.folder.is_none() {
+        let Some(folder) = &self.run.folder else {
             return Ok(Begin::Here);
-        }
+        };
         if self.part.is_none() {
-            let part = match self.open(&self.wanted(Some(answer)))? {
+            let wanted = self.wanted(Some(answer));
+            let existing = self.run.settings.naming.existing;
+            if existing == Existing::Number {
+                self.part = Part::small(folder, &wanted, existing, &pin, &self.run.committer);
+            }
+            if self.part.is_some() {
+                return Ok(Begin::Here);
+            }
+            let part = match self.open(&wanted)? {
                 Opened::Part(part) => part,
                 Opened::Skip(path) => return Ok(Begin::Skip(path)),
             };
@@ -279,7 +227,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes the body, of which `bytes` belong to us, and publishes the file.
-    fn receive(&mut self, mut answer: Answer, bytes: Option<u64>) -> Result<End, Failure> {
+    fn receive(&mut self, mut answer: Answer, bytes: Option<u64>) -> Result<Finish, Failure> {
         let expected = bytes.or_else(|| answer.fields().content_length);
         let total = match &self.part {
             Some(part) => part.pin().total(),
@@ -293,7 +241,7 @@ impl<'a> Worker<'a> {
             kept: at,
         });
         let mut left = expected;
-        let mut pace = Pace::new(&self.run.settings);
+        let mut speed = Speed::new(self.run.settings.network.speed_min);
         while left != Some(0) {
             let Some(chunk) =
                 answer.chunk(self.run.settings.network.idle_timeout, self.deadline)?
@@ -311,28 +259,21 @@ impl<'a> Worker<'a> {
             left = left.map(|left| left - take as u64);
             at += take as u64;
             self.tell(&Event::Progress { bytes: at });
-            pace.check(take as u64)?;
+            speed.check(take as u64)?;
         }
         if left.is_some_and(|left| left > 0) || total.is_some_and(|total| at < total) {
             let text = format!("the answer ended after {at} bytes");
             return Err(Failure::new(FailureKind::BadResponse, text).transient());
         }
         self.facts.is_size_verified = bytes.is_some() || answer.is_delimited();
-        // The connection goes back before the file system is waited for.
-        drop(answer);
-        self.publish(at)
+        self.facts.bytes = at;
+        Ok(match self.part.take() {
+            Some(part) => Finish::Whole(part),
+            None => Finish::Ended(End::Saved),
+        })
     }
 
-    fn publish(&mut self, bytes: u64) -> Result<End, Failure> {
-        self.facts.bytes = bytes;
-        if let Some(part) = self.part.take() {
-            let settings = &self.run.settings;
-            self.facts.path = Some(part.publish(settings.naming.existing, settings.disk.sync)?);
-        }
-        Ok(End::Saved)
-    }
-
-    fn tell(&self, event: &Event<'_>) {
+    pub(crate) fn tell(&self, event: &Event<'_>) {
         self.run.tell(self.id, event);
     }
 }
@@ -345,38 +286,4 @@ enum Begin {
     From(u64),
     /// The file is there.
     Skip(PathBuf),
-}
-
-/// The lowest speed that is put up with.
-struct Pace {
-    bytes_min: u64,
-    window: Duration,
-    since: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(settings: &super::options::Settings) -> Self {
-        let (speed, window) = settings.network.speed_min;
-        let bytes_min = speed.saturating_mul(window.as_secs().max(1));
-        Self {
-            bytes_min,
-            window,
-            since: Instant::now(),
-            bytes: 0,
-        }
-    }
-
-    /// Counts `bytes`; fails if a whole window passed with too few.
-    fn check(&mut self, bytes: u64) -> Result<(), Failure> {
-        self.bytes += bytes;
-        if self.bytes >= self.bytes_min {
-            self.bytes = 0;
-            self.since = Instant::now();
-        } else if self.since.elapsed() > self.window {
-            let text = format!("too slow: {} bytes in {:?}", self.bytes, self.window);
-            return Err(Failure::new(FailureKind::Timeout, text));
-        }
-        Ok(())
-    }
 }

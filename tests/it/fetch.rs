@@ -93,7 +93,7 @@ pub(crate) fn downloader(folder: &Folder) -> Downloader {
         .connect_timeout(Duration::from_secs(5))
         .head_timeout(Duration::from_secs(10))
         .idle_timeout(Duration::from_secs(10))
-        .sync(false)
+        .flush(greenloop::fetch::Flush::Never)
 }
 
 /// Downloads `/f` from an origin with this script.

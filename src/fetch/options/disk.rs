@@ -1,20 +1,47 @@
 //! How files are written.
 
+use std::time::Duration;
+
 use crate::fetch::Downloader;
+
+/// When the bytes of files are flushed to the disk.
+///
+/// A file always gets its name after its last byte, so a crash or kill of the program
+/// leaves no half file under a final name. This is about power failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flush {
+    /// Before they get their names, many small files in one go.
+    #[default]
+    Groups,
+    /// Before they get their names, one by one.
+    Each,
+    /// When the system likes: after a power failure the last files can be empty.
+    Never,
+}
 
 /// How files get to the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     /// Nothing is saved.
     pub(crate) discard: bool,
-    pub(crate) sync: bool,
+    pub(crate) flush: Flush,
+    pub(crate) preallocate: bool,
+    /// How long a full disk is waited for.
+    pub(crate) full_wait: Duration,
+    pub(crate) journal: bool,
+    /// The journal stays although everything was saved.
+    pub(crate) keep_journal: bool,
 }
 
 impl Default for Disk {
     fn default() -> Self {
         Self {
             discard: false,
-            sync: true,
+            flush: Flush::default(),
+            preallocate: false,
+            full_wait: Duration::from_secs(60),
+            journal: true,
+            keep_journal: false,
         }
     }
 }
@@ -26,12 +53,34 @@ impl Downloader {
         self
     }
 
-    /// Whether a file is flushed to the disk before it gets its name. Default: yes.
+    /// When files are flushed to the disk. Default: [`Flush::Groups`].
+    pub fn flush(mut self, flush: Flush) -> Self {
+        self.settings.disk.flush = flush;
+        self
+    }
+
+    /// Whether room for a large file is taken before its first byte, so that a full disk
+    /// is noticed early and the file is in one piece. Default: no.
+    pub fn preallocate(mut self, preallocate: bool) -> Self {
+        self.settings.disk.preallocate = preallocate;
+        self
+    }
+
+    /// How long a full disk is waited for before the run is stopped. Default: 60 s; zero
+    /// does not wait.
     ///
-    /// Without, a power failure can leave an empty file under a final name; a crash or
-    /// kill of the program cannot. Many small files are several times as fast without.
-    pub fn sync(mut self, sync: bool) -> Self {
-        self.settings.disk.sync = sync;
+    /// Nothing is lost either way: what was written stays for a later run.
+    pub fn disk_full_wait(mut self, limit: Duration) -> Self {
+        self.settings.disk.full_wait = limit;
+        self
+    }
+
+    /// Whether a journal of what is done is kept in the folder. Default: yes.
+    ///
+    /// A later run skips what it tells to be done, if the file is still there. It is
+    /// removed at the end of a run that brings everything.
+    pub fn journal(mut self, journal: bool) -> Self {
+        self.settings.disk.journal = journal;
         self
     }
 }

@@ -14,6 +14,7 @@ mod trust;
 mod verify;
 
 pub(crate) use self::disk::Disk;
+pub use self::disk::Flush;
 pub(crate) use self::login::Login;
 pub use self::naming::Existing;
 pub(crate) use self::naming::{Naming, Tree};

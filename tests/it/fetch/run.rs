@@ -17,7 +17,11 @@ fn two_hundred_small_files_at_width_64() {
         wire.answer("200 OK", &[], &content(n as usize * 37, n << 24))
     });
     let urls = (0..200).map(|n| origin.url(&format!("/{n}")));
-    let report = downloader(&folder).jobs(64).sync(true).run(urls).unwrap();
+    let report = downloader(&folder)
+        .jobs(64)
+        .flush(greenloop::fetch::Flush::Each)
+        .run(urls)
+        .unwrap();
     assert!(report.is_success(), "{:?}", report.failures);
     assert_eq!(report.saved, 200);
     let files = folder.files();

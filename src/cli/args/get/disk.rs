@@ -1,7 +1,9 @@
 //! How files are written.
 
-use crate::fetch::Downloader;
-use clap::Args;
+use crate::cli::units::{self, Limit};
+use crate::fetch::{Downloader, Flush};
+use clap::{ArgAction, Args, ValueEnum};
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Disk")]
@@ -10,15 +12,59 @@ pub(crate) struct DiskArgs {
     #[arg(long, conflicts_with_all = ["out", "existing"])]
     pub(crate) no_save: bool,
 
-    /// Do not flush each file to the disk: faster with many small files, less safe in a power
-    /// cut
-    #[arg(long)]
+    /// When files are flushed to the disk, against power failures
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "groups")]
+    pub(crate) fsync: FsyncArg,
+
+    /// The same as --fsync=never
+    #[arg(long, conflicts_with = "fsync")]
     pub(crate) no_sync: bool,
+
+    /// Take room for large files before their first byte
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub(crate) preallocate: bool,
+
+    /// How long a full disk is waited for before the run stops; 0 does not wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::limit)]
+    pub(crate) disk_full_wait: Limit,
+
+    /// Keep no journal of what is done: an interrupted list begins again
+    #[arg(long)]
+    pub(crate) no_journal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FsyncArg {
+    /// Before they get their names, many small ones in one go
+    #[value(alias = "batch")]
+    Groups,
+    /// Before they get their names, one by one
+    Each,
+    /// When the system likes
+    #[value(alias = "none")]
+    Never,
 }
 
 impl DiskArgs {
     pub(crate) fn apply(&self, downloader: Downloader) -> Downloader {
-        let downloader = downloader.sync(!self.no_sync);
+        let downloader = downloader
+            .flush(match self.fsync {
+                _ if self.no_sync => Flush::Never,
+                FsyncArg::Groups => Flush::Groups,
+                FsyncArg::Each => Flush::Each,
+                FsyncArg::Never => Flush::Never,
+            })
+            .preallocate(self.preallocate)
+            .disk_full_wait(self.disk_full_wait.0.unwrap_or(Duration::ZERO))
+            .journal(!self.no_journal);
         if self.no_save {
             downloader.discard()
         } else {

@@ -1,0 +1,111 @@
+//! The attempts at one download, and what is kept between them.
+
+use std::time::Instant;
+
+use super::failure::{Failure, FailureKind};
+use super::hosts::ended;
+use super::part::Opened;
+use super::plan::without_password;
+use super::report::{End, Event};
+use super::retry::{self, Dice, Tries};
+use super::worker::{Finish, Worker};
+use crate::runtime::deadline::Deadline;
+use crate::runtime::sleep::sleep_until;
+
+impl Worker<'_> {
+    /// Tries until it is there, or until trying makes no sense.
+    pub(crate) fn attempts(&mut self) -> Result<Finish, Failure> {
+        if let Some(end) = self.done_before() {
+            return Ok(Finish::Ended(end));
+        }
+        self.take_over()?;
+        let mut tries = Tries::default();
+        let mut dice = Dice::new(self.run.settings.seed ^ self.id);
+        loop {
+            let failure = match self.attempt().and_then(|finish| self.flushed(finish)) {
+                Ok(finish) => return Ok(finish),
+                Err(failure) => failure,
+            };
+            if self.waits_for_room(&failure) {
+                continue;
+            }
+            let kept = self.part.as_ref().map_or(0, |part| part.keeps());
+            let policy = &self.run.settings.pace.retry;
+            let after = match tries.judge(policy, &failure, kept, dice.roll()) {
+                retry::Verdict::Again(after) => after,
+                retry::Verdict::GiveUp => return Err(failure),
+            };
+            self.tell(&Event::Retrying {
+                after,
+                failure: &failure,
+            });
+            let again = Instant::now() + after;
+            if Deadline::at(again) > self.deadline {
+                return Err(failure);
+            }
+            if !after.is_zero() {
+                sleep_until(again).map_err(|e| ended(&e))?;
+            }
+        }
+    }
+
+    /// What the journal of an earlier run tells to be done, if it is still there.
+    fn done_before(&mut self) -> Option<End> {
+        let journal = self.run.journal.as_ref()?;
+        let saved = journal.saved(self.url)?;
+        if !journal.is_there(&saved) {
+            return None;
+        }
+        log::debug!("{}: done before", without_password(self.url));
+        self.facts.bytes = saved.bytes;
+        self.facts.path = Some(self.run.settings.naming.dir.join(&saved.path));
+        Some(End::Skipped)
+    }
+
+    /// Goes on from the partial file of an earlier run, if its name is known before the
+    /// answer is: the first request can then ask for the rest.
+    fn take_over(&mut self) -> Result<(), Failure> {
+        let Some(folder) = &self.run.folder else {
+            return Ok(());
+        };
+        let wanted = self.wanted(None);
+        let facts = folder.facts(&wanted);
+        if facts.is_some_and(|facts| facts.is_about(self.url))
+            && let Opened::Part(part) = self.open(&wanted)?
+        {
+            self.part = Some(part);
+        }
+        Ok(())
+    }
+
+    /// Hands what is buffered to the kernel, whether the attempt succeeded or not: what is
+    /// in the file is what the next attempt builds on.
+    fn flushed(&mut self, finish: Finish) -> Result<Finish, Failure> {
+        match finish {
+            Finish::Whole(mut part) => match part.flush() {
+                Ok(()) => Ok(Finish::Whole(part)),
+                Err(failure) => {
+                    self.part = Some(part);
+                    Err(failure)
+                }
+            },
+            ended => Ok(ended),
+        }
+    }
+
+    /// Waits for room if the failure says that there is none. True: it is there.
+    fn waits_for_room(&mut self, failure: &Failure) -> bool {
+        if let Some(part) = &mut self.part
+            && let Err(error) = part.flush()
+        {
+            log::debug!("{}: {error}", without_password(self.url));
+        }
+        let left = self.part.as_ref().map_or(0, |part| {
+            part.pin()
+                .total()
+                .unwrap_or(0)
+                .saturating_sub(part.length())
+        });
+        failure.kind() == FailureKind::DiskFull && self.run.wait_for_room(self.id, failure, left)
+    }
+}

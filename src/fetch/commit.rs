@@ -1,0 +1,295 @@
+//! The thread of a run that gives whole files their names.
+//!
+//! Downloads hand a file over when its last byte is there and are done with it. What has
+//! come together meanwhile is one *group*: its files are written, flushed to the disk in
+//! one go, renamed, and noted in the journal with one write. So many small files cost a
+//! flush for many of them, and no download waits for the disk.
+//!
+//! Invariant: a file is renamed after its bytes are on the disk (unless the run does not
+//! flush at all), and journalled after it was renamed.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::failure::{Failure, FailureKind};
+use super::options::{Disk, Flush};
+use super::part::Part;
+use super::part_file::PartFile;
+use super::report::End;
+use super::ticket::Ticket;
+use crate::error::Result;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::kill::shield;
+use crate::runtime::park::{WaitList, wait_for};
+use crate::runtime::reason::Wait;
+use crate::util::lock;
+
+/// Bytes of small files that may wait for the thread.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Files that may wait for the thread.
+const WAITING_MAX: usize = 4096;
+
+/// Of those, partial files, which are open.
+const WAITING_OPEN_MAX: usize = 64;
+
+/// Files of one group, which are open all at once.
+const GROUP_MAX: usize = 256;
+
+/// From so many files on, all of the file system is flushed at once instead of each.
+const FLUSHED_TOGETHER: usize = 8;
+
+/// Where whole files are handed over; clones lead to the same thread.
+#[derive(Clone)]
+pub(crate) struct Committer(Arc<Shared>);
+
+struct Shared {
+    flush: Flush,
+    preallocate: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    /// Bytes of the queue's small files.
+    bytes: usize,
+    /// Open files in the queue.
+    open: usize,
+    /// The thread runs.
+    runs: bool,
+    /// No more will come.
+    closed: bool,
+    /// Who waits for room in the queue.
+    waiters: WaitList,
+}
+
+enum Job {
+    Whole(Whole),
+    Done(Arc<PartFile>),
+}
+
+/// A whole file and whose it is.
+pub(crate) struct Whole {
+    pub(crate) part: Box<Part>,
+    pub(crate) ticket: Ticket,
+}
+
+impl Committer {
+    pub(crate) fn new(disk: &Disk) -> Self {
+        Self(Arc::new(Shared {
+            flush: disk.flush,
+            preallocate: disk.preallocate,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }))
+    }
+
+    pub(crate) fn preallocates(&self) -> bool {
+        self.0.preallocate
+    }
+
+    /// Takes a whole file over: it will be published, whatever happens to the caller.
+    ///
+    /// # Switching
+    /// May switch, while too many files wait.
+    pub(crate) fn submit(&self, whole: Whole) {
+        let mut job = Some(Job::Whole(whole));
+        let submitted = shield(|| {
+            wait_for(
+                &self.0.state,
+                |state| &mut state.waiters,
+                Wait::Lane,
+                Deadline::NEVER,
+                |state| state.has_room().then(|| self.enqueue(state, job.take())),
+            )
+        });
+        if let (Err(error), Some(Job::Whole(Whole { ticket, .. }))) = (submitted, job) {
+            ticket.settle(End::Failed(Failure::new(
+                FailureKind::Internal,
+                error.to_string(),
+            )));
+        }
+    }
+
+    /// Writes down what is there of a partial file, when that is on the disk.
+    pub(crate) fn save_done(&self, file: &Arc<PartFile>) -> Result<(), Failure> {
+        if self.0.flush == Flush::Never {
+            return file.save_done(false).map_err(|e| file.failed(&e));
+        }
+        self.enqueue(&mut lock(&self.0.state), Some(Job::Done(file.clone())));
+        Ok(())
+    }
+
+    fn enqueue(&self, state: &mut State, job: Option<Job>) {
+        if let Some(Job::Whole(whole)) = &job {
+            state.count(whole, 1);
+        }
+        state.queue.extend(job);
+        if !state.runs {
+            let committer = self.clone();
+            let thread = std::thread::Builder::new().name("greenloop-files".into());
+            match thread.spawn(move || committer.work()) {
+                Ok(_) => state.runs = true,
+                Err(error) => log::error!("starting the thread for files: {error}"),
+            }
+        }
+        self.0.changed.notify_one();
+    }
+
+    /// Ends the thread when it has done what was handed over.
+    pub(crate) fn close(&self) {
+        lock(&self.0.state).closed = true;
+        self.0.changed.notify_one();
+    }
+
+    /// The thread's life.
+    fn work(&self) {
+        while let Some(group) = self.next_group() {
+            let mut whole = Vec::new();
+            for job in group {
+                match job {
+                    Job::Whole(one) => whole.push(one),
+                    Job::Done(file) => {
+                        if let Err(error) = file.save_done(true) {
+                            log::warn!("{}: {error}", file.path().display());
+                        }
+                    }
+                }
+            }
+            self.commit(whole);
+        }
+    }
+
+    fn next_group(&self) -> Option<Vec<Job>> {
+        let mut state = lock(&self.0.state);
+        while state.queue.is_empty() {
+            if state.closed {
+                state.runs = false;
+                return None;
+            }
+            let waited = self.0.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = state.queue.len().min(GROUP_MAX);
+        let group: Vec<_> = state.queue.drain(..count).collect();
+        for job in &group {
+            if let Job::Whole(whole) = job {
+                state.count(whole, -1);
+            }
+        }
+        state.waiters.wake_all();
+        Some(group)
+    }
+
+    /// Publishes a group of files.
+    fn commit(&self, group: Vec<Whole>) {
+        let written: Vec<_> = group.into_iter().filter_map(Whole::write_out).collect();
+        let written = self.flush(written);
+        let mut done: Vec<Published> = written.into_iter().filter_map(Whole::publish).collect();
+        if let Some(Published(ticket)) = done.first()
+            && let Some(journal) = &ticket.run.journal
+            && let Err(error) = journal.add(done.iter().filter_map(Published::entry))
+        {
+            log::warn!("writing the journal: {error}");
+        }
+        for Published(ticket) in done.drain(..) {
+            ticket.settle(End::Saved);
+        }
+    }
+
+    /// Has the bytes of a group on the disk; without those for which that failed.
+    fn flush(&self, group: Vec<Whole>) -> Vec<Whole> {
+        let together = self.0.flush == Flush::Groups && group.len() >= FLUSHED_TOGETHER;
+        if self.0.flush == Flush::Never || (together && self.flush_together(&group).is_ok()) {
+            return group;
+        }
+        let one = |whole: Whole| match whole.part.sync() {
+            Ok(()) => Some(whole),
+            Err(failure) => whole.fail(failure),
+        };
+        group.into_iter().filter_map(one).collect()
+    }
+
+    /// Flushes the file systems that the group is on, each once.
+    fn flush_together(&self, group: &[Whole]) -> io::Result<()> {
+        let mut flushed = Vec::new();
+        for whole in group {
+            let device = whole.part.device()?;
+            if !flushed.contains(&device) {
+                whole.part.sync_all()?;
+                flushed.push(device);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.bytes < WAITING_BYTES_MAX
+            && self.open < WAITING_OPEN_MAX
+            && self.queue.len() < WAITING_MAX
+    }
+
+    fn count(&mut self, whole: &Whole, sign: isize) {
+        let (bytes, open) = match whole.part.file() {
+            Some(_) => (0, 1),
+            None => (whole.part.length() as usize, 0),
+        };
+        self.bytes = self.bytes.wrapping_add_signed(sign * bytes as isize);
+        self.open = self.open.wrapping_add_signed(sign * open);
+    }
+}
+
+/// A file that has its name; its ticket says where it is.
+struct Published(Ticket);
+
+impl Published {
+    fn entry(&self) -> Option<(&reqwest::Url, &super::journal::Saved)> {
+        let url = self.0.entry.url().ok()?;
+        Some((url, self.0.saved.as_ref()?))
+    }
+}
+
+impl Whole {
+    fn write_out(mut self) -> Option<Self> {
+        loop {
+            let Ok(url) = self.ticket.entry.url() else {
+                return None;
+            };
+            match self.part.write_out(url) {
+                Ok(()) => return Some(self),
+                Err(failure) if self.ticket.wait_for_room(&failure, self.part.length()) => {}
+                Err(failure) => return self.fail(failure),
+            }
+        }
+    }
+
+    fn publish(mut self) -> Option<Published> {
+        match self.part.publish() {
+            Ok(path) => {
+                self.ticket.publish(path, self.part.pin());
+                Some(Published(self.ticket))
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Leaves what can be gone on from, and tells why there is no file.
+    fn fail<T>(self, failure: Failure) -> Option<T> {
+        let Self { part, mut ticket } = self;
+        ticket.leave(part);
+        ticket.settle(End::Failed(failure));
+        None
+    }
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committer")
+    }
+}

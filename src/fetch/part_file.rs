@@ -1,0 +1,374 @@
+//! The open partial file of a download: bytes go in at any place, and what is there is
+//! written down beside it (see [`facts`](super::facts)).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use reqwest::Url;
+use rustix::fs::{
+    AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, openat, statat,
+};
+use rustix::io::Errno;
+
+use super::commit::Committer;
+use super::facts::{Done, Facts};
+use super::failure::{Failure, FailureKind};
+use super::folder::Folder;
+use super::resume::Pin;
+use crate::fs::name::{PART, PART_FACTS};
+use crate::util::lock;
+
+/// Bytes collected before they are written: a system call per 64 KiB costs less than the
+/// copy it makes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What is there is written down each time at least this much is new, and at most
+/// [`PIECES_MAX`] times for a file: so much is fetched again after a kill -9.
+pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
+const PIECES_MAX: u64 = 8192;
+
+/// An open and locked partial file, shared by all who write to it.
+#[derive(Debug)]
+pub(crate) struct PartFile {
+    folder: Arc<Folder>,
+    /// The name that the file is to get.
+    name: String,
+    file: File,
+    log: Mutex<Log>,
+}
+
+/// What is there, and what was written down of it.
+#[derive(Debug, Default)]
+struct Log {
+    done: Done,
+    /// Bytes there that are not written down.
+    fresh: u64,
+    /// How much of that may add up.
+    piece: u64,
+    /// Where it is written down; none for a file that nobody can go on from.
+    text: Option<File>,
+    /// Somebody was asked to write it down.
+    asked: bool,
+    /// How often bytes that were there have been thrown away.
+    version: u64,
+}
+
+impl PartFile {
+    /// Opens and locks the partial file of `name`; `None` if another process has it.
+    pub(crate) fn open(folder: &Arc<Folder>, name: &str) -> Result<Option<Self>, Failure> {
+        let file = match create_part(folder, name)? {
+            Some(file) => file,
+            None => match lock_part(folder, name)? {
+                Some(file) => file,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Self::new(folder, name, file)))
+    }
+
+    /// Creates the partial file of `name`; `None` if there is one.
+    pub(crate) fn create(folder: &Arc<Folder>, name: &str) -> Result<Option<Self>, Failure> {
+        Ok(create_part(folder, name)?.map(|file| Self::new(folder, name, file)))
+    }
+
+    fn new(folder: &Arc<Folder>, name: &str, file: File) -> Self {
+        Self {
+            folder: folder.clone(),
+            name: name.to_owned(),
+            file,
+            log: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path_of(&format!("{}{PART}", self.name))
+    }
+
+    /// Takes over what an earlier run has left, of which `done` is there.
+    pub(crate) fn take_over(&self, done: Done) -> Result<(), Failure> {
+        let size = self.file.metadata().map_err(|e| self.failed(&e))?.len();
+        let text = self.folder.append_facts(&self.name);
+        let mut log = lock(&self.log);
+        log.text = Some(text.map_err(|e| self.failed(&e))?);
+        // What is written down but not there was lost in a crash.
+        log.done = Done::default();
+        for (start, end) in done.ranges() {
+            log.done.add(*start, (*end).min(size));
+        }
+        Ok(())
+    }
+
+    /// What is there.
+    pub(crate) fn done(&self) -> Done {
+        lock(&self.log).done.clone()
+    }
+
+    /// Empties the file, for the version that `pin` names; with `facts` a later run can go
+    /// on from it.
+    pub(crate) fn restart(&self, url: &Url, pin: &Pin, facts: bool) -> Result<(), Failure> {
+        let mut log = lock(&self.log);
+        // The order matters: facts never stand beside bytes that they are not about.
+        if log.text.take().is_some() {
+            self.remove(PART_FACTS)?;
+        }
+        *log = Log {
+            version: log.version + 1,
+            ..Log::default()
+        };
+        self.file.set_len(0).map_err(|e| self.failed(&e))?;
+        if facts && pin.validator().is_some() {
+            log.text = Some(self.create_facts(url, pin)?);
+        }
+        log.piece = PIECE_BYTES.max(pin.total().unwrap_or(0) / PIECES_MAX);
+        Ok(())
+    }
+
+    fn create_facts(&self, url: &Url, pin: &Pin) -> Result<File, Failure> {
+        self.folder
+            .create_facts(&self.name, &Facts::new(url, pin.clone()))
+            .map_err(|e| self.failed(&e))
+    }
+
+    /// Forgets what is there behind the first `kept` bytes.
+    pub(crate) fn cut(&self, kept: u64) -> Result<(), Failure> {
+        let mut log = lock(&self.log);
+        log.version += 1;
+        log.done = Done::up_to(kept.min(log.done.front()));
+        self.file.set_len(kept).map_err(|e| self.failed(&e))?;
+        if log.text.is_some() {
+            self.write_down(&mut log).map_err(|e| self.failed(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Takes room for the whole file, without changing its length.
+    pub(crate) fn preallocate(&self, total: u64) -> Result<(), Failure> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, total) {
+            // Not every file system can.
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(error) => Err(self.failed(&error.into())),
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|e| self.failed(&e))
+    }
+
+    /// Notes that bytes are there. True if it is time to write that down.
+    fn note(&self, start: u64, end: u64) -> bool {
+        let mut log = lock(&self.log);
+        log.done.add(start, end);
+        log.fresh += end - start;
+        let due = log.text.is_some() && !log.asked && log.fresh >= log.piece;
+        log.asked |= due;
+        due
+    }
+
+    /// Writes down what is there; with `sync` only when it is on the disk.
+    pub(crate) fn save_done(&self, sync: bool) -> io::Result<()> {
+        let (line, version) = {
+            let mut log = lock(&self.log);
+            log.asked = false;
+            log.fresh = 0;
+            (log.done.to_line(), log.version)
+        };
+        if sync {
+            self.file.sync_data()?;
+        }
+        let mut log = lock(&self.log);
+        if log.version != version {
+            // Started over meanwhile: what was there is gone.
+            return Ok(());
+        }
+        match &mut log.text {
+            Some(text) => io::Write::write_all(text, line.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn write_down(&self, log: &mut Log) -> io::Result<()> {
+        log.fresh = 0;
+        let line = log.done.to_line();
+        match &mut log.text {
+            Some(text) => io::Write::write_all(text, line.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the file for a later run if it can go on from it, else removes it. True if
+    /// it stays.
+    pub(crate) fn leave(&self, url: &Url, pin: &Pin) -> Result<bool, Failure> {
+        let mut log = lock(&self.log);
+        if pin.validator().is_some() && !log.done.ranges().is_empty() {
+            if log.text.is_none() {
+                log.text = self.create_facts(url, pin).ok();
+            }
+            if log.text.is_some() && self.write_down(&mut log).is_ok() {
+                return Ok(true);
+            }
+        }
+        self.remove(PART_FACTS)?;
+        self.remove(PART)?;
+        Ok(false)
+    }
+
+    /// Removes what was written down: the file is whole.
+    pub(crate) fn forget(&self) -> Result<(), Failure> {
+        match lock(&self.log).text.take() {
+            Some(_) => self.remove(PART_FACTS),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the file.
+    pub(crate) fn discard(&self) -> Result<(), Failure> {
+        self.forget()?;
+        self.remove(PART)
+    }
+
+    fn remove(&self, suffix: &str) -> Result<(), Failure> {
+        self.folder
+            .remove(&format!("{}{suffix}", self.name))
+            .map_err(|e| self.failed(&e))
+    }
+
+    pub(crate) fn failed(&self, error: &io::Error) -> Failure {
+        Failure::file(error, self.folder.path_of(&self.name).display())
+    }
+}
+
+/// Writes bytes one after the other, from some place on.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    file: Arc<PartFile>,
+    /// Where the buffer's first byte goes.
+    at: u64,
+    buffer: Vec<u8>,
+    /// Who flushes to the disk before it is written down what is there.
+    committer: Committer,
+}
+
+impl Writer {
+    pub(crate) fn new(file: Arc<PartFile>, at: u64, committer: Committer) -> Self {
+        Self {
+            file,
+            at,
+            buffer: Vec::new(),
+            committer,
+        }
+    }
+
+    /// The place of the next byte.
+    pub(crate) fn position(&self) -> u64 {
+        self.at + self.buffer.len() as u64
+    }
+
+    /// Takes bytes; they may stay in a buffer until [`Writer::flush`].
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            return self.put(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Hands the buffer to the kernel. After a failure what was in it is lost.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.put(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        written
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_at(bytes, self.at)?;
+        let start = self.at;
+        self.at += bytes.len() as u64;
+        if self.file.note(start, self.at) {
+            self.committer.save_done(&self.file)?;
+        }
+        Ok(())
+    }
+}
+
+/// Creates the partial file of `name` and locks it; `None` if there is one.
+fn create_part(folder: &Folder, name: &str) -> Result<Option<File>, Failure> {
+    let part = format!("{name}{PART}");
+    let failed = |e: Errno| Failure::file(&e.into(), folder.path_of(&part).display());
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match openat(folder.fd(), &part, flags, Mode::from_raw_mode(0o666)) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::EXIST) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let ours = lock_file(&file).map_err(failed)? && is_at(folder, &part, &file)?;
+    // Another process that opened it before our lock has it now.
+    Ok(ours.then_some(file))
+}
+
+/// Locks an open partial file; false if another process has it.
+fn lock_file(file: &File) -> Result<bool, Errno> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        // No locks on this file system: the claims of this run are what there is.
+        Err(Errno::NOSYS | Errno::NOTSUP | Errno::INVAL | Errno::NOLCK) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells whether `file` still stands at `name`.
+fn is_at(folder: &Folder, name: &str, file: &File) -> Result<bool, Failure> {
+    let failed = |e: io::Error| Failure::file(&e, folder.path_of(name).display());
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        let text = format!("{}: is no regular file", folder.path_of(name).display());
+        return Err(Failure::new(FailureKind::CannotCreate, text));
+    }
+    match statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(stat.st_ino == metadata.ino() && stat.st_dev == metadata.dev()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Opens and locks the partial file of `name`; `None` if another process has it.
+fn lock_part(folder: &Folder, name: &str) -> Result<Option<File>, Failure> {
+    let part = format!("{name}{PART}");
+    let failed = |e: Errno| Failure::file(&e.into(), folder.path_of(&part).display());
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    // A process that publishes between our open and our lock takes the file away from
+    // under the name; then the name is free for the next look.
+    for _ in 0..100 {
+        let file = File::from(openat(folder.fd(), &part, flags, mode).map_err(failed)?);
+        if !lock_file(&file).map_err(failed)? {
+            // Also a folder or a pipe can be locked.
+            is_at(folder, &part, &file)?;
+            return Ok(None);
+        }
+        if is_at(folder, &part, &file)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,187 @@
+//! A download's place in its run, from the input to its outcome.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commit::Whole;
+use super::entry::Entry;
+use super::failure::{Failure, FailureKind};
+use super::journal::Saved;
+use super::part::Part;
+use super::report::{End, Event, Outcome};
+use super::resume::Pin;
+use super::run::Run;
+use super::worker::{Finish, Worker};
+
+/// A download's place in the run. Its end is told when it is dropped: also for a greenlet
+/// that was killed before it ran, or panicked.
+pub(crate) struct Ticket {
+    pub(crate) run: Arc<Run>,
+    pub(crate) id: u64,
+    pub(crate) entry: Entry,
+    pub(crate) facts: FactsOfRun,
+    /// What the journal is to say.
+    pub(crate) saved: Option<Saved>,
+    end: Option<End>,
+    /// It counts among those that the run has taken from the input.
+    taken: bool,
+    /// It was never in the run.
+    withdrawn: bool,
+}
+
+/// What the outcome tells besides the end.
+#[derive(Debug, Default)]
+pub(crate) struct FactsOfRun {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) bytes: u64,
+    pub(crate) received: u64,
+    pub(crate) status: Option<u16>,
+    pub(crate) tries: u32,
+    pub(crate) elapsed: Duration,
+    pub(crate) is_size_verified: bool,
+}
+
+impl Ticket {
+    /// A ticket for what [`Flow::enter`](super::flow::Flow::enter) has let in.
+    pub(crate) fn new(run: Arc<Run>, id: u64, entry: Entry) -> Self {
+        Self {
+            run,
+            id,
+            entry,
+            facts: FactsOfRun::default(),
+            saved: None,
+            end: None,
+            taken: true,
+            withdrawn: false,
+        }
+    }
+
+    /// Downloads. A file that is whole goes on its way to its name by itself.
+    pub(crate) fn work(mut self) {
+        let url = match self.entry.url() {
+            Ok(url) => url,
+            Err(reason) => {
+                let failure = Failure::new(FailureKind::BadUrl, reason);
+                return self.settle(End::Failed(failure));
+            }
+        };
+        let mut worker = Worker::new(&self.run, self.id, url, &self.entry);
+        let finish = worker.work();
+        let facts = worker.facts;
+        self.facts = facts;
+        match finish {
+            Finish::Ended(end) => self.settle(end),
+            Finish::Whole(part) => {
+                self.run.flow.give_back();
+                self.taken = false;
+                let committer = self.run.committer.clone();
+                committer.submit(Whole { part, ticket: self });
+            }
+        }
+    }
+
+    /// Takes it back without an outcome: the run had been stopped before it began.
+    pub(crate) fn withdraw(mut self) {
+        self.withdrawn = true;
+    }
+
+    /// Ends it.
+    pub(crate) fn settle(mut self, end: End) {
+        self.end = Some(end);
+    }
+
+    /// Notes where the file is now.
+    pub(crate) fn publish(&mut self, path: PathBuf, pin: &Pin) {
+        let inside = path.strip_prefix(&self.run.settings.naming.dir);
+        self.saved = Some(Saved {
+            path: inside.unwrap_or(&path).to_string_lossy().into_owned(),
+            bytes: self.facts.bytes,
+            etag: pin.etag.clone(),
+            last_modified: pin.last_modified.clone(),
+        });
+        self.facts.path = Some(path);
+    }
+
+    /// Lets go of a partial file, which stays if it can be gone on from.
+    pub(crate) fn leave(&mut self, part: Box<Part>) {
+        if let Ok(url) = self.entry.url() {
+            self.facts.leave(part, url);
+        }
+    }
+
+    /// Waits for room after a failure that says that there is none. False if the failure
+    /// stands: it is another one, or the wait is over.
+    pub(crate) fn wait_for_room(&self, failure: &Failure, bytes: u64) -> bool {
+        failure.kind() == FailureKind::DiskFull && self.run.wait_for_room(self.id, failure, bytes)
+    }
+}
+
+impl FactsOfRun {
+    /// Lets go of a partial file of `url`.
+    pub(crate) fn leave(&mut self, part: Box<Part>, url: &reqwest::Url) {
+        let path = part.path();
+        let kept = part.keeps();
+        match part.leave(url) {
+            Ok(true) => {
+                self.path = Some(path);
+                self.bytes = kept;
+            }
+            Ok(false) => {}
+            Err(error) => log::warn!("leaving {}: {error}", path.display()),
+        }
+    }
+}
+
+impl Ticket {
+    /// Tells the end, and adds it to the report.
+    fn tell_end(&mut self) {
+        let end = self.end.take().unwrap_or_else(|| {
+            End::Failed(match std::thread::panicking() {
+                true => Failure::new(FailureKind::Internal, "the download panicked"),
+                false => Failure::new(FailureKind::Stopped, "stopped"),
+            })
+        });
+        let FactsOfRun {
+            path,
+            bytes,
+            received,
+            status,
+            tries,
+            elapsed,
+            is_size_verified,
+        } = std::mem::take(&mut self.facts);
+        let outcome = Outcome {
+            id: self.id,
+            line: self.entry.line(),
+            url: self.entry.to_string(),
+            path,
+            bytes,
+            received,
+            status,
+            tries,
+            elapsed,
+            is_size_verified,
+            end,
+        };
+        let event = match outcome.end {
+            End::Saved | End::Skipped => Event::Done(&outcome),
+            End::Failed(_) => Event::Failed(&outcome),
+        };
+        self.run.tell(self.id, &event);
+        self.run.add(outcome);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.withdrawn {
+            self.tell_end();
+        }
+        self.run.stop.unlist(self.id);
+        if self.taken {
+            self.run.flow.give_back();
+        }
+        self.run.flow.leave();
+    }
+}
