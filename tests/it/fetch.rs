@@ -44,7 +44,7 @@ impl Folder {
         std::fs::write(self.0.join(name), bytes).unwrap();
     }
 
-    /// Everything in it: name to content.
+    /// Everything in it but the journal: name to content.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = std::fs::read_dir(&self.0).unwrap().map(Result::unwrap);
         let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
@@ -53,6 +53,7 @@ impl Folder {
                 let name = file.file_name().into_string().unwrap();
                 (name, std::fs::read(file.path()).unwrap())
             })
+            .filter(|(name, _)| name != ".greenloop.journal")
             .collect()
     }
 

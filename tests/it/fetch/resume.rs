@@ -403,7 +403,7 @@ fn a_partial_file_that_is_whole_is_verified_with_one_byte() {
     let url = origin.url("/f");
     folder.write("f.part", &body);
     let facts = format!(
-        "{{\"greenloop\":1,\"url\":\"{url}\",\"etag\":\"\\\"a\\\"\",\"last_modified\":null,\"total\":1000}}\n"
+        "{{\"greenloop\":2,\"url\":\"{url}\",\"etag\":\"\\\"a\\\"\",\"last_modified\":null,\"total\":1000}}\n{{\"done\":[[0,1000]]}}\n"
     );
     folder.write("f.part.json", facts);
     let outcome = only(downloader(&folder).run([url]).unwrap());
