@@ -29,7 +29,7 @@ impl Worker<'_> {
             if self.waits_for_room(&failure) {
                 continue;
             }
-            let kept = self.part.as_ref().map_or(0, |part| part.keeps());
+            let kept = self.part.as_ref().map_or(0, |part| part.there());
             let policy = &self.run.settings.pace.retry;
             let after = match tries.judge(policy, &failure, kept, dice.roll()) {
                 retry::Verdict::Again(after) => after,

@@ -94,8 +94,8 @@ impl Claims {
         lock(&self.state).done.is_whole(self.total)
     }
 
-    /// What is done.
-    pub(crate) fn done(&self) -> Ranges {
+    #[cfg(test)]
+    fn done(&self) -> Ranges {
         lock(&self.state).done.clone()
     }
 

@@ -8,6 +8,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::plan::without_password;
+use super::ranges::Ranges;
 use super::resume::Pin;
 
 /// The facts about one partial file.
@@ -17,7 +18,7 @@ pub(crate) struct Facts {
     pub(crate) url: String,
     pub(crate) pin: Pin,
     /// What is there of it.
-    pub(crate) done: Done,
+    pub(crate) done: Ranges,
 }
 
 /// A text of facts is never longer than this; a longer one is not ours.
@@ -31,7 +32,7 @@ impl Facts {
         Self {
             url: without_password(url),
             pin,
-            done: Done::default(),
+            done: Ranges::default(),
         }
     }
 
@@ -76,67 +77,19 @@ impl Facts {
         Some(Self {
             url: text("url")?,
             pin,
-            done: lines.map_while(Done::from_line).last().unwrap_or_default(),
+            done: lines.map_while(done_from_line).last().unwrap_or_default(),
         })
     }
 }
 
-/// Which bytes of a file are there: ranges from a first byte to the one after the last,
-/// in order and apart from each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Done(Vec<(u64, u64)>);
+/// What is there, as a line of facts.
+pub(crate) fn done_line(done: &Ranges) -> String {
+    format!("{}\n", json!({ "done": done.to_json() }))
+}
 
-impl Done {
-    /// The first `length` bytes.
-    pub(crate) fn up_to(length: u64) -> Self {
-        let mut done = Self::default();
-        done.add(0, length);
-        done
-    }
-
-    /// Adds the bytes from `start` to before `end`.
-    pub(crate) fn add(&mut self, start: u64, end: u64) {
-        if start >= end {
-            return;
-        }
-        // Those that it touches or overlaps become one with it.
-        let first = self.0.partition_point(|(_, to)| *to < start);
-        let last = self.0.partition_point(|(from, _)| *from <= end);
-        let touched = &self.0[first..last];
-        let from = touched.first().map_or(start, |(from, _)| start.min(*from));
-        let to = touched.last().map_or(end, |(_, to)| end.max(*to));
-        self.0.splice(first..last, [(from, to)]);
-    }
-
-    /// How many bytes are there from the first one on without a gap.
-    pub(crate) fn front(&self) -> u64 {
-        match self.0.first() {
-            Some((0, end)) => *end,
-            _ => 0,
-        }
-    }
-
-    /// The ranges.
-    pub(crate) fn ranges(&self) -> &[(u64, u64)] {
-        &self.0
-    }
-
-    /// As a line of facts.
-    pub(crate) fn to_line(&self) -> String {
-        format!("{}\n", json!({ "done": self.0 }))
-    }
-
-    fn from_line(line: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(line).ok()?;
-        let mut done = Self::default();
-        for range in value.get("done")?.as_array()? {
-            let [start, end] = range.as_array()?.as_slice() else {
-                return None;
-            };
-            done.add(start.as_u64()?, end.as_u64()?);
-        }
-        Some(done)
-    }
+fn done_from_line(line: &[u8]) -> Option<Ranges> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    Ranges::from_json(value.get("done")?)
 }
 
 #[cfg(test)]
@@ -179,41 +132,21 @@ mod tests {
     #[test]
     fn the_last_whole_line_says_what_is_there() {
         let mut text = facts().to_line();
-        text += &Done::up_to(10).to_line();
+        text += &done_line(&Ranges::before(10));
         let before = text.len();
-        text += &Done::up_to(20).to_line();
+        text += &done_line(&Ranges::before(20));
         for end in before..=text.len() {
             let found = Facts::from_text(&text.as_bytes()[..end]).unwrap();
             let expected = if end == text.len() { 20 } else { 10 };
-            assert_eq!(found.done.front(), expected, "{end}");
+            assert_eq!(found.done.prefix(), expected, "{end}");
         }
         text += "{\"done\":[[0\n";
-        text += &Done::up_to(30).to_line();
+        text += &done_line(&Ranges::before(30));
         let found = Facts::from_text(text.as_bytes()).unwrap();
         assert_eq!(
-            found.done.front(),
+            found.done.prefix(),
             20,
             "nothing counts after a line that is none"
         );
-    }
-
-    #[test]
-    fn ranges_are_joined_where_they_meet() {
-        let mut done = Done::default();
-        for (range, expected) in [
-            ((10, 20), vec![(10, 20)]),
-            ((30, 40), vec![(10, 20), (30, 40)]),
-            ((5, 5), vec![(10, 20), (30, 40)]),
-            ((20, 25), vec![(10, 25), (30, 40)]),
-            ((26, 30), vec![(10, 25), (26, 40)]),
-            ((0, 3), vec![(0, 3), (10, 25), (26, 40)]),
-            ((2, 50), vec![(0, 50)]),
-        ] {
-            done.add(range.0, range.1);
-            assert_eq!(done.ranges(), expected, "{range:?}");
-        }
-        assert_eq!(done.front(), 50);
-        let line = done.to_line();
-        assert_eq!(Done::from_line(line.trim_end().as_bytes()), Some(done));
     }
 }

@@ -184,6 +184,25 @@ impl Part {
         self.pin.keeps(self.length())
     }
 
+    /// How many of its bytes count, wherever they are.
+    pub(crate) fn there(&self) -> u64 {
+        let kept = self.keeps();
+        match &self.store {
+            Store::File(claimed) if kept > 0 || self.pin.validator().is_some() => {
+                claimed.file.done().bytes().max(kept)
+            }
+            _ => kept,
+        }
+    }
+
+    /// Goes on at the first byte that is missing, after others have written.
+    pub(crate) fn rejoin(&mut self) {
+        if let Store::File(claimed) = &mut self.store {
+            let at = claimed.file.done().prefix();
+            claimed.writer = Writer::new(claimed.file.clone(), at, self.committer.clone());
+        }
+    }
+
     /// The partial file, for those who write in several places at once; `None` for what
     /// is in memory.
     pub(crate) fn file(&self) -> Option<&Arc<PartFile>> {
@@ -393,7 +412,7 @@ impl Claimed {
     fn new(file: PartFile, claim: Claim, committer: &Committer) -> Self {
         let file = Arc::new(file);
         Self {
-            writer: Writer::new(file.clone(), file.done().front(), committer.clone()),
+            writer: Writer::new(file.clone(), file.done().prefix(), committer.clone()),
             file,
             claim,
         }

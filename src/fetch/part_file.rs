@@ -14,9 +14,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::commit::Committer;
-use super::facts::{Done, Facts};
+use super::facts::{Facts, done_line};
 use super::failure::{Failure, FailureKind};
 use super::folder::Folder;
+use super::ranges::Ranges;
 use super::resume::Pin;
 use crate::fs::name::{PART, PART_FACTS};
 use crate::util::lock;
@@ -43,7 +44,7 @@ pub(crate) struct PartFile {
 /// What is there, and what was written down of it.
 #[derive(Debug, Default)]
 struct Log {
-    done: Done,
+    done: Ranges,
     /// Bytes there that are not written down.
     fresh: u64,
     /// How much of that may add up.
@@ -97,21 +98,20 @@ impl PartFile {
     }
 
     /// Takes over what an earlier run has left, of which `done` is there.
-    pub(crate) fn take_over(&self, done: Done) -> Result<(), Failure> {
+    pub(crate) fn take_over(&self, mut done: Ranges) -> Result<(), Failure> {
         let size = self.file.metadata().map_err(|e| self.failed(&e))?.len();
         let text = self.folder.append_facts(&self.name);
         let mut log = lock(&self.log);
         log.text = Some(text.map_err(|e| self.failed(&e))?);
         // What is written down but not there was lost in a crash.
-        log.done = Done::default();
-        for (start, end) in done.ranges() {
-            log.done.add(*start, (*end).min(size));
-        }
+        done.cut(size);
+        log.done = done;
+        log.piece = PIECE_BYTES.max(size / PIECES_MAX);
         Ok(())
     }
 
     /// What is there.
-    pub(crate) fn done(&self) -> Done {
+    pub(crate) fn done(&self) -> Ranges {
         lock(&self.log).done.clone()
     }
 
@@ -145,7 +145,7 @@ impl PartFile {
     pub(crate) fn cut(&self, kept: u64) -> Result<(), Failure> {
         let mut log = lock(&self.log);
         log.version += 1;
-        log.done = Done::up_to(kept.min(log.done.front()));
+        log.done = Ranges::before(kept.min(log.done.prefix()));
         self.file.set_len(kept).map_err(|e| self.failed(&e))?;
         if log.text.is_some() {
             self.write_down(&mut log).map_err(|e| self.failed(&e))?;
@@ -171,7 +171,7 @@ impl PartFile {
     /// Notes that bytes are there. True if it is time to write that down.
     fn note(&self, start: u64, end: u64) -> bool {
         let mut log = lock(&self.log);
-        log.done.add(start, end);
+        log.done.insert(start, end);
         log.fresh += end - start;
         let due = log.text.is_some() && !log.asked && log.fresh >= log.piece;
         log.asked |= due;
@@ -184,7 +184,7 @@ impl PartFile {
             let mut log = lock(&self.log);
             log.asked = false;
             log.fresh = 0;
-            (log.done.to_line(), log.version)
+            (done_line(&log.done), log.version)
         };
         if sync {
             self.file.sync_data()?;
@@ -202,7 +202,7 @@ impl PartFile {
 
     fn write_down(&self, log: &mut Log) -> io::Result<()> {
         log.fresh = 0;
-        let line = log.done.to_line();
+        let line = done_line(&log.done);
         match &mut log.text {
             Some(text) => io::Write::write_all(text, line.as_bytes()),
             None => Ok(()),
@@ -213,7 +213,7 @@ impl PartFile {
     /// it stays.
     pub(crate) fn leave(&self, url: &Url, pin: &Pin) -> Result<bool, Failure> {
         let mut log = lock(&self.log);
-        if pin.validator().is_some() && !log.done.ranges().is_empty() {
+        if pin.validator().is_some() && log.done.bytes() > 0 {
             if log.text.is_none() {
                 log.text = self.create_facts(url, pin).ok();
             }

@@ -173,7 +173,7 @@ fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
 
 /// The delay before attempt `n + 1`: anywhere between nothing and the exponential step
 /// ("full jitter"), so that clients that failed together do not come back together.
-fn backoff(policy: &RetryPolicy, n: u32, dice: f64) -> Duration {
+pub(crate) fn backoff(policy: &RetryPolicy, n: u32, dice: f64) -> Duration {
     let factor = 2_u32.saturating_pow(n.saturating_sub(1));
     policy
         .delay_first

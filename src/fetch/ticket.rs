@@ -121,7 +121,7 @@ impl FactsOfRun {
     /// Lets go of a partial file of `url`.
     pub(crate) fn leave(&mut self, part: Box<Part>, url: &reqwest::Url) {
         let path = part.path();
-        let kept = part.keeps();
+        let kept = part.there();
         match part.leave(url) {
             Ok(true) => {
                 self.path = Some(path);

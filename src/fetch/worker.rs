@@ -7,6 +7,7 @@ use std::time::Instant;
 use reqwest::Url;
 
 use super::Existing;
+use super::claims::Claims;
 use super::client::{Answer, Ask, Rest};
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
@@ -17,6 +18,7 @@ use super::plan::{host_key, without_password};
 use super::report::{End, Event};
 use super::resume::{Pin, Verdict, judge};
 use super::run::Run;
+use super::slot::Slot;
 use super::speed::Speed;
 use super::ticket::FactsOfRun;
 use crate::runtime::deadline::Deadline;
@@ -32,6 +34,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) started: Option<Instant>,
     pub(crate) deadline: Deadline,
     pub(crate) part: Option<Box<Part>>,
+    /// Segments were of no use.
+    pub(crate) is_single: bool,
     pub(crate) facts: FactsOfRun,
 }
 
@@ -55,6 +59,7 @@ impl<'a> Worker<'a> {
             started: None,
             deadline: Deadline::NEVER,
             part: None,
+            is_single: false,
             facts: FactsOfRun::default(),
         }
     }
@@ -106,8 +111,11 @@ impl<'a> Worker<'a> {
         if self.is_skipped()? {
             return Ok(Finish::Ended(End::Skipped));
         }
-        let _slot = self.run.hosts.admit(&self.host, self.deadline)?;
+        let slot = self.run.hosts.admit(&self.host, self.deadline)?;
         self.start();
+        if let Some(claims) = self.holes() {
+            return self.split(None, claims, slot);
+        }
         let mut kept = self.part.as_ref().map_or(0, |part| part.keeps());
         loop {
             let pin = self
@@ -133,8 +141,19 @@ impl<'a> Worker<'a> {
             let asked = rest.map(|(_, kept)| (&pin, kept));
             match judge(answer.status(), asked, &answer.fields()) {
                 Verdict::Whole(pin) => match self.begin(&answer, pin)? {
-                    Begin::Here => return self.receive(answer, None),
-                    Begin::From(there) => kept = there,
+                    Begin::Here => {
+                        return match self.claims(&answer) {
+                            Some(claims) => self.split(Some(answer), claims, slot),
+                            None => self.receive(answer, None),
+                        };
+                    }
+                    Begin::From(there) => match self.holes() {
+                        Some(claims) => {
+                            drop(answer);
+                            return self.split(None, claims, slot);
+                        }
+                        None => kept = there,
+                    },
                     Begin::Skip(path) => return Ok(Finish::Ended(self.skip(path))),
                 },
                 Verdict::Rest { bytes, total } => {
@@ -155,6 +174,19 @@ impl<'a> Worker<'a> {
                     return Err(failure);
                 }
             }
+        }
+    }
+
+    /// Goes on in segments; in one piece where that does not work.
+    fn split(
+        &mut self,
+        answer: Option<Answer>,
+        claims: Arc<Claims>,
+        slot: Slot,
+    ) -> Result<Finish, Failure> {
+        match self.in_segments(answer, claims, slot)? {
+            Some(finish) => Ok(finish),
+            None => self.attempt(),
         }
     }
 

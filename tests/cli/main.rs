@@ -21,6 +21,7 @@ mod get;
 mod get_input;
 mod get_network;
 mod get_signals;
+mod get_split;
 mod get_verify;
 mod hello;
 mod listen;

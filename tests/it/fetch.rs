@@ -11,6 +11,7 @@ mod proxy;
 mod resume;
 mod retry;
 mod run;
+mod segments;
 mod tls;
 mod tls_origin;
 

@@ -46,14 +46,16 @@ fn serve(stream: TcpStream, stalled: &Sender<()>) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     loop {
         let request = lines.next()?.ok()?;
-        let mut from = 0;
+        let (mut from, mut last) = (0, None);
         for header in lines.by_ref() {
             let header = header.ok()?.to_ascii_lowercase();
             if header.is_empty() {
                 break;
             }
             if let Some(range) = header.strip_prefix("range: bytes=") {
-                from = range.trim_end_matches('-').parse().ok()?;
+                let (first, end) = range.split_once('-')?;
+                from = first.parse().ok()?;
+                last = end.parse::<usize>().ok();
             }
         }
         let name = request.split(' ').nth(1)?.trim_start_matches('/');
@@ -65,13 +67,14 @@ fn serve(stream: TcpStream, stalled: &Sender<()>) -> Option<()> {
         };
         let body = content(bytes.parse().ok()?);
         let total = body.len();
+        let end = last.map_or(total, |last| total.min(last + 1));
         let head = if from > 0 {
-            let range = format!("bytes {from}-{}/{total}", total - 1);
+            let range = format!("bytes {from}-{}/{total}", end - 1);
             format!("HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\n")
         } else {
             "HTTP/1.1 200 OK\r\n".to_owned()
         };
-        let length = total - from;
+        let length = end - from;
         let head = format!("{head}ETag: \"v1\"\r\nContent-Length: {length}\r\n\r\n");
         out.write_all(head.as_bytes()).ok()?;
         if kind == "stall" && from == 0 {
@@ -80,6 +83,6 @@ fn serve(stream: TcpStream, stalled: &Sender<()>) -> Option<()> {
             // The peer's end, when it has enough of waiting.
             while lines.next()?.is_ok() {}
         }
-        out.write_all(&body[from..]).ok()?;
+        out.write_all(&body[from..end]).ok()?;
     }
 }
