@@ -56,7 +56,8 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
-    if let Some(notes) = command.get_after_help() {
+    let notes = command.get_after_long_help().or(command.get_after_help());
+    if let Some(notes) = notes {
         after_help(&notes.to_string()).to_writer(&mut text)?;
     }
     Ok((man.get_filename(), text))
@@ -79,7 +80,15 @@ fn after_help(text: &str) -> Roff {
         if n > 0 {
             roff.control("PP", []);
         }
+        // The rows of a table stay lines.
+        let is_table = paragraph.contains("\n  ");
+        if is_table {
+            roff.control("nf", []);
+        }
         roff.text([roman(paragraph.trim_end())]);
+        if is_table {
+            roff.control("fi", []);
+        }
     }
     roff
 }

@@ -10,6 +10,8 @@
 mod origin;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/vt.rs"]
+mod vt;
 
 mod backlog;
 mod chat;
@@ -22,7 +24,9 @@ mod get_input;
 mod get_network;
 mod get_signals;
 mod get_split;
+mod get_terminal;
 mod get_verify;
+mod get_watch;
 mod hello;
 mod listen;
 mod load;

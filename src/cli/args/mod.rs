@@ -18,7 +18,7 @@ pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use chat::ChatArgs;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
-pub(crate) use get::{GetArgs, InputArgs};
+pub(crate) use get::{GetArgs, InputArgs, WatchArgs};
 pub(crate) use listen::ListenArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{CommonArgs, ServeCommand, ServerArgs};
@@ -148,15 +148,7 @@ On a terminal, what could control it is escaped. Exit code: 0 the room or the in
     Load(LoadArgs),
 
     /// Download many URLs at once, a greenlet per URL
-    #[command(after_help = "Examples:
-  greenloop get https://example.com/a.iso https://example.com/b.iso -d downloads
-  generate-urls | greenloop get -i - -j 64 --json
-  greenloop get --no-save --brief https://example.com/ https://example.org/
-
-Exit code: 0 only if every URL is on disk; one class of failure gives its number: 3 not found,
-6 network, 9 disk full, 16 cannot create, 17 file i/o, 19 DNS, 22 bad answer, 23 redirects, 24
-denied, 28 timeout, 29 server busy, 35 TLS, 63 too large; several give 1, wrong usage 2. After a signal the
-parts are kept, and the process ends of the signal: the same command goes on where it stopped.")]
+    #[command(after_help = crate::cli::get::help::SHORT, after_long_help = crate::cli::get::help::long())]
     Get(GetArgs),
 
     /// Send files to a server of uploads

@@ -1,32 +1,53 @@
 //! What a signal does to a run of downloads.
 
+use super::printer::To;
+use super::watcher::Watcher;
 use crate::cli::out;
 use crate::error::Result;
 use crate::fetch::{Entry, Stop};
 use crate::runtime::signal::{end_by, not_ignored};
-use crate::signal::{SIGHUP, SIGINT, SIGTERM, Signals};
+use crate::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals};
 use crate::sync::Queue;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// What a signal does: the first stops the run, the second ends the process. One that the
-/// process was started to ignore stays ignored, as nohup(1) wants it.
+/// What a signal does: the first stops the run, the second ends the process; SIGUSR1 asks
+/// how things stand. One that the process was started to ignore stays ignored, as nohup(1)
+/// wants it.
 pub(super) struct Interrupt(Arc<AtomicI32>);
 
 impl Interrupt {
-    pub(super) fn watch(stop: &Stop, entries: &Queue<Entry>) -> Result<Self> {
-        let signals = Signals::new(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))?;
+    pub(super) fn watch(
+        stop: &Stop,
+        entries: &Queue<Entry>,
+        watcher: Option<&Arc<Watcher>>,
+    ) -> Result<Self> {
+        let ending = not_ignored(&[SIGINT, SIGTERM, SIGHUP]);
+        let signals = Signals::new(&[&ending[..], &[SIGUSR1]].concat())?;
         let seen = Arc::new(AtomicI32::new(0));
-        let (mine, stop, queue) = (seen.clone(), stop.clone(), entries.clone());
+        let (mine, stop, entries) = (seen.clone(), stop.clone(), entries.clone());
+        let watcher = watcher.cloned();
         crate::try_spawn(move || {
             while let Ok(signal) = signals.wait() {
+                if signal == SIGUSR1 {
+                    if let Some(watcher) = &watcher {
+                        watcher.say_standing();
+                    }
+                    continue;
+                }
                 if mine.swap(signal, Ordering::SeqCst) != 0 {
                     end_by(signal);
                 }
-                out::note("stopping; once more ends at once");
                 stop.stop();
-                queue.close();
+                entries.close();
+                match &watcher {
+                    None => out::note(STOPPING),
+                    Some(watcher) => {
+                        watcher.say(To::Error, |text| text.extend([STOPPING, "\n"]));
+                        watcher.hooks.stop();
+                    }
+                }
             }
         })?;
         Ok(Self(seen))
@@ -36,6 +57,8 @@ impl Interrupt {
         Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 }
+
+const STOPPING: &str = "stopping; once more ends at once";
 
 /// How to go on after an interrupt.
 pub(super) fn resume_hint(lists: &[PathBuf]) -> String {

@@ -1,22 +1,35 @@
 //! `greenloop get`: downloads, with bars on a terminal, plain lines or JSON elsewhere.
 
+mod bars;
+mod ends;
 mod exit;
 mod given;
+pub(crate) mod help;
+mod hooks;
 mod interrupt;
+mod json;
+mod lines;
+mod printer;
+mod rate;
+mod record;
+mod screen;
 mod sources;
 mod summary;
+mod tally;
 mod verify;
+mod watcher;
 
 use super::args::GetArgs;
-use super::progress::{Progress, Reporter, Style};
-use super::{Failure, Outcome, out};
-use crate::fetch::Downloader;
+use super::{Failure, Outcome};
+use crate::fetch::{Downloader, Report};
 use crate::util::lock;
 use given::Given;
 use interrupt::{Interrupt, resume_hint};
+use json::Sums;
+use printer::To;
 use sources::Sources;
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use watcher::Watcher;
 
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs) -> Outcome {
@@ -24,27 +37,75 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     if args.verify.verify {
         return verify::run(args, given);
     }
+    let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
     super::start_runtime(None)?;
-    let progress = Arc::new(Progress::new(sources.names.clone()));
-    let reporter = Reporter::start(style(args), progress.clone())?;
-    let downloader = downloader(args).observer(reporter.observer());
-    let stop = Interrupt::watch(&downloader.stop_handle(), &sources.queue)?;
-    let report = downloader.run(sources.entries());
-    let broken = reporter.finish();
-    let report = report?;
-    summary::print(args, &report)?;
-    broken?;
-    if let Some(error) = lock(&sources.error).take() {
-        return Err(Failure::Failed(error));
-    }
-    match stop.signal() {
-        Some(signal) if report.is_stopped => {
-            out::note(resume_hint(&args.input.input_file));
-            Err(Failure::Signal(signal))
+    let downloader = downloader(args);
+    let stop = downloader.stop_handle();
+    let on_pipe_closed = {
+        let (stop, entries) = (stop.clone(), sources.queue.clone());
+        Box::new(move || {
+            stop.stop();
+            entries.close();
+        })
+    };
+    let watcher = Watcher::start(&args.watch, hooks, sources.names.clone(), on_pipe_closed)?;
+    let interrupt = Interrupt::watch(&stop, &sources.queue, Some(&watcher))?;
+    let entries = watcher.paced(sources.entries(), stop);
+    let report = downloader.observer(watcher.observer()).run(entries);
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            watcher.printer.finish()?;
+            return Err(error.into());
         }
-        _ => exit::outcome(&report),
+    };
+    let list_error = lock(&sources.error).take();
+    finish(args, &report, &watcher, &interrupt, list_error)
+}
+
+/// Waits for the hooks, says the last words, and chooses the exit code.
+fn finish(
+    args: &GetArgs,
+    report: &Report,
+    watcher: &Arc<Watcher>,
+    interrupt: &Interrupt,
+    list_error: Option<String>,
+) -> Outcome {
+    let (hooks_failed, hooks_dropped) = watcher.hooks.finish();
+    let gathered = watcher.ends.take();
+    let signal = interrupt
+        .signal()
+        .filter(|_| report.is_stopped || hooks_dropped);
+    let outcome = match signal {
+        Some(signal) => Err(Failure::Signal(signal)),
+        None => exit::outcome(report, hooks_failed, list_error),
+    };
+    let sums = Sums {
+        unverified: gathered.unverified,
+        hooks_failed,
+        code: exit::code(&outcome),
+    };
+    let words = summary::words(args, report, &gathered);
+    if signal.is_some() {
+        watcher.say(To::Error, |text| {
+            text.push_str(&resume_hint(&args.input.input_file));
+            text.push('\n');
+        });
     }
+    watcher.finish(report, &sums, &words)?;
+    outcome
+}
+
+fn hooks(args: &GetArgs) -> Result<hooks::Wanted, Failure> {
+    let watch = &args.watch;
+    let complete = watch.on_download_complete.as_deref();
+    let error = watch.on_download_error.as_deref();
+    Ok(hooks::Wanted {
+        complete: hooks::template(complete, "--on-download-complete")?,
+        error: hooks::template(error, "--on-download-error")?,
+        limit: watch.hook_timeout.0,
+    })
 }
 
 #[expect(
@@ -59,16 +120,4 @@ fn downloader(args: &GetArgs) -> Downloader {
     let downloader = args.split.apply(downloader);
     let downloader = args.verify.apply(downloader);
     args.network.apply(downloader)
-}
-
-fn style(args: &GetArgs) -> Style {
-    if args.watch.json {
-        Style::Json
-    } else if args.watch.brief {
-        Style::Brief
-    } else if io::stderr().is_terminal() {
-        Style::Bars
-    } else {
-        Style::Lines
-    }
 }

@@ -1,44 +1,45 @@
 //! The last words of a run: what became of the whole.
 
+use super::ends::{AGAIN_MAX, Gathered};
 use crate::cli::args::GetArgs;
 use crate::cli::units::{show_bytes, show_count, show_duration};
-use crate::cli::{Outcome, out};
 use crate::fetch::{FailureKind, Report};
-use serde_json::json;
+use crate::util::escape;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
-/// Prints the last words that `args` ask for.
-pub(super) fn print(args: &GetArgs, report: &Report) -> Outcome {
-    if args.watch.brief {
-        return Ok(());
+/// Some lines, as `args` ask for them.
+///
+/// Writing to a string cannot fail, here and below.
+pub(super) fn words(args: &GetArgs, report: &Report, gathered: &Gathered) -> String {
+    let done = match args.disk.no_save {
+        true => "received",
+        false => "saved",
+    };
+    let mut text = counts(done, report);
+    text.push('\n');
+    if args.watch.slowest.is_some() || report.elapsed >= LONG {
+        add_slowest(&mut text, gathered);
     }
-    if !args.watch.json {
-        let done = if args.disk.no_save {
-            "received"
-        } else {
-            "saved"
-        };
-        return out::line(summary(done, report));
+    if report.failed > 1 && !gathered.groups.is_empty() {
+        add_failed(&mut text, gathered);
     }
-    let failures: serde_json::Map<_, _> = report
-        .failures
-        .iter()
-        .map(|(kind, count)| (kind.name().into(), (*count).into()))
-        .collect();
-    out::line(json!({
-        "summary": {
-            "saved": report.saved,
-            "skipped": report.skipped,
-            "failed": report.failed,
-            "duplicates": report.duplicates,
-            "received_bytes": report.received,
-            "elapsed_seconds": report.elapsed.as_secs_f64(),
-            "stopped": report.is_stopped,
-            "failures": failures,
-        }
-    }))
+    let unverified = gathered.unverified;
+    if unverified > 0 {
+        let files = if unverified == 1 { "file" } else { "files" };
+        let count = show_count(unverified);
+        let _ = writeln!(text, "{count} {files} came without a size to check against");
+    }
+    if !report.is_stopped
+        && let Some(again) = again(args, gathered)
+    {
+        let _ = writeln!(text, "to try again what failed: {again}");
+    }
+    text
 }
 
-fn summary(done: &str, report: &Report) -> String {
+fn counts(done: &str, report: &Report) -> String {
     let mut text = format!(
         "{done} {} of {} files, {} in {}",
         show_count(report.saved),
@@ -46,22 +47,101 @@ fn summary(done: &str, report: &Report) -> String {
         show_bytes(report.received),
         show_duration(report.elapsed),
     );
+    if report.received > 0 {
+        let speed = report.received as f64 / report.elapsed.as_secs_f64().max(1e-6);
+        let _ = write!(text, ", {}/s", show_bytes(speed as u64));
+    }
     for (count, what) in [
         (report.skipped, "skipped"),
         (report.duplicates, "duplicate"),
     ] {
         if count > 0 {
-            text.push_str(&format!("; {} {what}", show_count(count)));
+            let _ = write!(text, "; {} {what}", show_count(count));
         }
     }
     if report.failed > 0 {
         let kind = |(kind, count): (&FailureKind, &u64)| format!("{} {kind}", show_count(*count));
         let kinds: Vec<_> = report.failures.iter().map(kind).collect();
-        text.push_str(&format!(
-            "; {} failed ({})",
-            show_count(report.failed),
-            kinds.join(", ")
-        ));
+        let failed = show_count(report.failed);
+        let _ = write!(text, "; {failed} failed ({})", kinds.join(", "));
     }
     text
 }
+
+fn add_slowest(text: &mut String, gathered: &Gathered) {
+    if gathered.slowest.is_empty() {
+        return;
+    }
+    text.push_str("slowest:\n");
+    for slow in &gathered.slowest {
+        let speed = slow.bytes as f64 / slow.elapsed.as_secs_f64().max(1e-6);
+        let _ = writeln!(
+            text,
+            "{:>12}{:>12}{:>14}  {}",
+            show_duration(slow.elapsed),
+            show_bytes(slow.bytes),
+            show_bytes(speed as u64) + "/s",
+            slow.name
+        );
+    }
+}
+
+/// The causes with the most failures first.
+fn add_failed(text: &mut String, gathered: &Gathered) {
+    text.push_str("failed:\n");
+    let mut groups: Vec<_> = gathered.groups.iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+    let mut others = gathered.others;
+    for (n, ((kind, host), group)) in groups.into_iter().enumerate() {
+        if n >= GROUPS_SHOWN {
+            others += group.count;
+            continue;
+        }
+        let at = match host.is_empty() {
+            true => String::new(),
+            false => format!(" at {}", escape(host.as_bytes())),
+        };
+        let (count, url) = (show_count(group.count), &group.url);
+        let _ = writeln!(text, "{count:>12} x {kind}{at}, as {url}: {}", group.text);
+    }
+    if others > 0 {
+        let _ = writeln!(text, "{:>12} others", show_count(others));
+    }
+}
+
+/// The command that downloads what failed, if something would change.
+fn again(args: &GetArgs, gathered: &Gathered) -> Option<String> {
+    if gathered.again.is_empty() {
+        return None;
+    }
+    let mut command = String::from("greenloop get");
+    if args.naming.dir != Path::new(".") {
+        let _ = write!(
+            command,
+            " -d {}",
+            quoted(&args.naming.dir.to_string_lossy())
+        );
+    }
+    if let Some(session) = &args.watch.save_session {
+        let _ = write!(command, " -i {}", quoted(&session.to_string_lossy()));
+        return Some(command);
+    }
+    if gathered.again.len() > AGAIN_MAX {
+        return Some("--save-session FILE lists it for -i FILE".into());
+    }
+    for url in &gathered.again {
+        let _ = write!(command, " {}", quoted(url));
+    }
+    Some(command)
+}
+
+/// For a shell, and fit for a terminal.
+fn quoted(text: &str) -> String {
+    let text = escape(text.as_bytes());
+    // The escaped text has no NUL, which alone cannot be quoted.
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
+}
+
+/// Who waits that long may ask why.
+const LONG: Duration = Duration::from_secs(10);
+const GROUPS_SHOWN: usize = 10;

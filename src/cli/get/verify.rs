@@ -18,7 +18,7 @@ pub(super) fn run(args: &GetArgs, given: Given) -> Outcome {
     let sources = Sources::open(given, &args.input)?;
     crate::cli::start_runtime(None)?;
     let downloader = super::downloader(args);
-    let stop = Interrupt::watch(&downloader.stop_handle(), &sources.queue)?;
+    let stop = Interrupt::watch(&downloader.stop_handle(), &sources.queue, None)?;
     let mut printed = Ok(());
     let each = |file: &FileCheck| {
         if printed.is_ok() {

@@ -1,0 +1,263 @@
+//! Sees what happens to the downloads, and says it the way that was asked for.
+
+use super::bars::total_line;
+use super::ends::Ends;
+use super::hooks::{Hooks, Wanted};
+use super::printer::{Drawn, Printer, To, Voice};
+use super::rate::Rate;
+use super::record::Record;
+use super::tally::Tally;
+use super::{json, lines};
+use crate::cli::args::WatchArgs;
+use crate::cli::{Failure, Outcome};
+use crate::fetch::{Entry, Event, FailureKind, Observer, Outcome as Fetched, Report, Stop};
+use crate::util::{escape, lock};
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A bar per running file and one for all, on standard error.
+    Bars,
+    /// A line per finished URL.
+    Lines,
+    /// A line where one begins and one where it has ended, in the words of the tutorials.
+    Brief,
+    /// A JSON object per event.
+    Json,
+    /// Errors only.
+    Quiet,
+}
+
+/// From which id on the entries come from which list.
+pub(super) type Lists = Arc<Mutex<Vec<(u64, String)>>>;
+
+/// Everything that watches a run.
+pub(super) struct Watcher {
+    pub(super) style: Style,
+    tally: Arc<Tally>,
+    pub(super) printer: Arc<Printer>,
+    pub(super) ends: Ends,
+    pub(super) hooks: Hooks,
+    lists: Lists,
+    has_report: bool,
+    has_session: bool,
+    begun: Instant,
+}
+
+impl Watcher {
+    pub(super) fn start(
+        args: &WatchArgs,
+        wanted: Wanted,
+        lists: Lists,
+        on_pipe_closed: Box<dyn FnOnce() + Send>,
+    ) -> Result<Arc<Self>, Failure> {
+        let style = style(args);
+        let tally = Arc::new(Tally::new(style == Style::Bars));
+        let begun = Instant::now();
+        let printer = Arc::new(Printer::start(Drawn {
+            tally: tally.clone(),
+            has_bars: style == Style::Bars,
+            standing: standing(style, args.summary_interval.0, &tally, begun),
+            records: records(args)?,
+            on_pipe_closed,
+        })?);
+        Ok(Arc::new(Self {
+            style,
+            tally,
+            hooks: Hooks::start(wanted, &printer)?,
+            printer,
+            ends: Ends::new(args.slowest.unwrap_or(SLOWEST)),
+            lists,
+            has_report: args.report.is_some(),
+            has_session: args.save_session.is_some(),
+            begun,
+        }))
+    }
+
+    /// What the downloads tell.
+    pub(super) fn observer(self: &Arc<Self>) -> impl Observer + use<> {
+        let watcher = self.clone();
+        move |id: u64, event: &Event<'_>| watcher.event(id, event)
+    }
+
+    /// `entries`, no faster than what they lead to can be printed and hooked.
+    pub(super) fn paced<I: Iterator<Item = Entry>>(
+        self: &Arc<Self>,
+        entries: I,
+        stop: Stop,
+    ) -> impl Iterator<Item = Entry> + use<I> {
+        let watcher = self.clone();
+        entries.inspect(move |_| {
+            while watcher.is_full() && !stop.is_stopped() {
+                if crate::sleep(FULL_PAUSE).is_err() {
+                    return; // the run notices it, too
+                }
+            }
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.printer.is_full() || self.hooks.is_full()
+    }
+
+    fn event(&self, id: u64, event: &Event<'_>) {
+        self.tally.note(id, event);
+        match event {
+            Event::Started { url } => match self.style {
+                Style::Brief => self.say(To::Out, |text| {
+                    text.push_str("GET: ");
+                    text.push_str(&escape(url.as_bytes()));
+                    text.push('\n');
+                }),
+                Style::Json => self.say(To::Out, |text| json::start(text, id, url)),
+                Style::Bars | Style::Lines | Style::Quiet => {}
+            },
+            Event::Retrying { after, failure } if self.style == Style::Json => {
+                self.say(To::Out, |text| json::retry(text, id, *after, failure));
+            }
+            Event::DiskFull { failure, patience } => self.say(To::Error, |text| {
+                text.push_str(&format!(
+                    "{failure}: waiting for room, {patience:?} at most\n"
+                ));
+            }),
+            Event::Done(outcome) | Event::Failed(outcome) => self.ended(outcome),
+            _ => {}
+        }
+    }
+
+    fn ended(&self, outcome: &Fetched) {
+        self.ends.add(outcome);
+        self.printer.say(|voice| {
+            self.say_end(voice, outcome);
+            if self.has_report {
+                json::ended(voice.to(To::Report), outcome);
+            }
+            if self.has_session && outcome.failure().is_some() {
+                let text = voice.to(To::Session);
+                text.push_str(&outcome.url);
+                text.push('\n');
+            }
+        });
+        self.hooks.ended(outcome);
+    }
+
+    fn say_end(&self, voice: &mut Voice<'_>, outcome: &Fetched) {
+        match (self.style, outcome.failure()) {
+            (Style::Json, _) => json::ended(voice.to(To::Out), outcome),
+            // There may be thousands, and none of them is at fault: the last words count them.
+            (_, Some(failure)) if failure.kind() == FailureKind::Stopped => {}
+            (_, Some(_)) => {
+                let place = self.place(outcome);
+                lines::failed(voice.to(To::Error), outcome, place.as_deref());
+            }
+            (Style::Brief, None) => lines::brief(voice.to(To::Out), outcome),
+            (Style::Bars | Style::Lines, None) => lines::done(voice.to(To::Out), outcome),
+            (Style::Quiet, None) => {}
+        }
+    }
+
+    /// Adds whole lines to what goes `to` somewhere.
+    pub(super) fn say(&self, to: To, say: impl FnOnce(&mut String)) {
+        self.printer.say(|voice| say(voice.to(to)));
+    }
+
+    /// Says on standard error how things stand.
+    pub(super) fn say_standing(&self) {
+        let counts = self.tally.look(|_, _| {});
+        let seconds = self.begun.elapsed().as_secs_f64().max(0.001);
+        let line = total_line(&counts, counts.received as f64 / seconds);
+        self.say(To::Error, |text| {
+            text.push_str(&line);
+            text.push('\n');
+        });
+    }
+
+    /// `list.txt:3` for an entry from there.
+    fn place(&self, outcome: &Fetched) -> Option<String> {
+        let line = outcome.line?;
+        let lists = lock(&self.lists);
+        let list = lists.iter().rev().find(|(first, _)| *first <= outcome.id);
+        Some(format!("{}:{line}", list.map_or("list", |(_, name)| name)))
+    }
+
+    /// Says the last words, of which `sums` are a part, and lets all of it be printed.
+    pub(super) fn finish(&self, report: &Report, sums: &json::Sums, words: &str) -> Outcome {
+        self.printer.say(|voice| {
+            match self.style {
+                Style::Json => json::summary(voice.to(To::Out), report, sums),
+                Style::Bars | Style::Lines => voice.to(To::Out).push_str(words),
+                Style::Brief | Style::Quiet => {}
+            }
+            if self.has_report {
+                json::summary(voice.to(To::Report), report, sums);
+            }
+        });
+        self.printer.finish()
+    }
+}
+
+fn style(args: &WatchArgs) -> Style {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if args.json {
+        Style::Json
+    } else if args.quiet {
+        Style::Quiet
+    } else if args.brief {
+        Style::Brief
+    } else if io::stderr().is_terminal() && !is_dumb {
+        Style::Bars
+    } else {
+        Style::Lines
+    }
+}
+
+fn records(args: &WatchArgs) -> Result<Vec<(To, Record)>, Failure> {
+    let wanted = [
+        (To::Report, args.report.as_deref()),
+        (To::Session, args.save_session.as_deref()),
+    ];
+    let open = |(to, path): (To, Option<&Path>)| Some(Record::create(path?).map(|r| (to, r)));
+    let records = wanted.into_iter().filter_map(open);
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+type Standing = (Duration, Box<dyn FnMut(&mut Voice<'_>) + Send>);
+
+/// What is said at intervals where no bars say it.
+fn standing(
+    style: Style,
+    period: Option<Duration>,
+    tally: &Arc<Tally>,
+    begun: Instant,
+) -> Option<Standing> {
+    let (period, tally) = (period?, tally.clone());
+    match style {
+        Style::Bars | Style::Brief | Style::Quiet => None,
+        Style::Json => {
+            let say = move |voice: &mut Voice<'_>| {
+                let counts = tally.look(|_, _| {});
+                json::progress(voice.to(To::Out), &counts, begun.elapsed());
+            };
+            Some((period, Box::new(say)))
+        }
+        Style::Lines => {
+            let mut rate = Rate::new(begun, 0);
+            let say = move |voice: &mut Voice<'_>| {
+                let counts = tally.look(|_, _| {});
+                let line = total_line(&counts, rate.update(Instant::now(), counts.received));
+                let text = voice.to(To::Error);
+                text.push_str(&line);
+                text.push('\n');
+            };
+            Some((period, Box::new(say)))
+        }
+    }
+}
+
+/// How many of the slowest are shown if nobody says.
+pub(super) const SLOWEST: usize = 3;
+const FULL_PAUSE: Duration = Duration::from_millis(20);
