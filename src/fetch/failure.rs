@@ -126,6 +126,7 @@ pub struct Failure {
     refused: bool,
     shed: bool,
     final_word: bool,
+    elsewhere: bool,
 }
 
 impl Failure {
@@ -140,6 +141,7 @@ impl Failure {
             refused: false,
             shed: false,
             final_word: false,
+            elsewhere: false,
         }
     }
 
@@ -218,6 +220,13 @@ impl Failure {
         self
     }
 
+    /// Marks what happened at a host to which a redirect led.
+    #[must_use]
+    pub(crate) fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
+        self
+    }
+
     /// Adds to the sentence.
     #[must_use]
     pub(crate) fn noting(mut self, what: impl fmt::Display) -> Self {
@@ -257,6 +266,10 @@ impl Failure {
 
     pub(crate) fn is_refused(&self) -> bool {
         self.refused
+    }
+
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(crate) fn is_final_word(&self) -> bool {

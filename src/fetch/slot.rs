@@ -225,6 +225,8 @@ fn judge(failure: &Failure, answered: bool) -> Word {
         };
     }
     match failure.kind() {
+        // It has answered, with a redirect.
+        _ if failure.is_elsewhere() => Word::Lives,
         // Closing an idle connection is a server's right.
         _ if failure.is_lost_connection() => Word::Nothing,
         // Our own limit on the whole.
@@ -261,6 +263,7 @@ mod tests {
                 Word::Nothing,
             ),
             (new(FailureKind::Dns), Word::Silent, Word::Silent),
+            (network().elsewhere(), Word::Lives, Word::Lives),
             (new(FailureKind::BadResponse), Word::Lives, Word::Lives),
             (new(FailureKind::Redirects), Word::Lives, Word::Lives),
             (new(FailureKind::Tls), Word::Nothing, Word::Nothing),

@@ -178,7 +178,10 @@ impl Client {
         for _ in 0..=self.redirects_max {
             let mut request = self.request(ask, at.clone(), at_home)?;
             self.identify(&mut request, in_url.as_ref(), at_home);
-            let answer = self.exchange(request, at, total)?;
+            let answer = match self.exchange(request, at, total) {
+                Err(failure) if !at_home => return Err(failure.elsewhere()),
+                answer => answer?,
+            };
             if let Some(jar) = &self.jar {
                 jar.take(answer.headers(), answer.url());
             }
