@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use super::failure::{Failure, FailureKind};
 use super::hosts::ended;
+use super::mirrors::Mirrors;
 use super::part::Opened;
-use super::plan::without_password;
+use super::plan::{host_key, without_password};
 use super::report::{End, Event};
-use super::retry::{self, Dice, Tries};
+use super::retry::Dice;
 use super::worker::{Finish, Worker};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::sleep::sleep_until;
@@ -19,7 +20,8 @@ impl Worker<'_> {
             return Ok(Finish::Ended(end));
         }
         self.take_over()?;
-        let mut tries = Tries::default();
+        let mirrors = self.entry.own().map_or(0, |own| own.mirrors.len());
+        let mut mirrors = Mirrors::new(1 + mirrors);
         let mut dice = Dice::new(self.run.settings.seed ^ self.id);
         loop {
             let failure = match self.attempt().and_then(|finish| self.flushed(finish)) {
@@ -29,24 +31,47 @@ impl Worker<'_> {
             if self.waits_for_room(&failure) {
                 continue;
             }
-            let kept = self.part.as_ref().map_or(0, |part| part.there());
-            let policy = &self.run.settings.pace.retry;
-            let after = match tries.judge(policy, &failure, kept, dice.roll()) {
-                retry::Verdict::Again(after) => after,
-                retry::Verdict::GiveUp => return Err(failure),
-            };
-            self.tell(&Event::Retrying {
-                after,
-                failure: &failure,
-            });
-            let again = Instant::now() + after;
-            if Deadline::at(again) > self.deadline {
-                return Err(failure);
-            }
-            if !after.is_zero() {
-                sleep_until(again).map_err(|e| ended(&e))?;
-            }
+            self.prepare(&mut mirrors, failure, dice.roll())?;
         }
+    }
+
+    /// Waits for the next attempt, or fails if there is none.
+    fn prepare(
+        &mut self,
+        mirrors: &mut Mirrors,
+        failure: Failure,
+        dice: f64,
+    ) -> Result<(), Failure> {
+        let kept = self.part.as_ref().map_or(0, |part| part.there());
+        let policy = &self.run.settings.pace.retry;
+        let next = mirrors.judge(policy, failure.clone(), kept, dice, Instant::now())?;
+        if next.place != self.place {
+            self.place = next.place;
+            self.host = self.run.hosts.host(&host_key(self.place_url()));
+        }
+        let mut after = next.pause;
+        if next.is_retry {
+            let Some(wait) = self.host.spend_retry() else {
+                return Err(failure.noting("not tried again: the retries of its host are used up"));
+            };
+            after = after.max(wait);
+        }
+        let elapsed = self.started.map(|at| at.elapsed()).unwrap_or_default();
+        if !policy.has_time(elapsed, after) {
+            return Err(failure.noting("not tried again: its time for that is over"));
+        }
+        let again = Instant::now() + after;
+        if Deadline::at(again) > self.deadline {
+            return Err(failure);
+        }
+        self.tell(&Event::Retrying {
+            after,
+            failure: &failure,
+        });
+        if !after.is_zero() {
+            sleep_until(again).map_err(|e| ended(&e))?;
+        }
+        Ok(())
     }
 
     /// What the journal of an earlier run tells to be done, if it is still there.

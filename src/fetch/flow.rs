@@ -15,12 +15,29 @@ pub(crate) struct Flow {
     state: Mutex<State>,
 }
 
+/// An entry that stands aside.
+pub(crate) struct Aside<'a>(&'a Flow);
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.aside -= 1;
+        // For a moment there may be more than were to be taken: nobody new comes in.
+        state.taken += 1;
+    }
+}
+
+/// Downloads that may stand aside. Each is a parked greenlet of some 10 KB.
+const ASIDE_MAX: usize = 256;
+
 #[derive(Default)]
 struct State {
     /// Entries whose download is not over.
     taken: usize,
     /// Entries without an outcome.
     open: usize,
+    /// Entries that stand aside, and are not among those taken.
+    aside: usize,
     /// No more are taken until some have left.
     full: bool,
     waiters: WaitList,
@@ -55,6 +72,20 @@ impl Flow {
 
     fn low(&self) -> usize {
         self.high - self.high.div_ceil(4)
+    }
+
+    /// Counts an entry as given back while the result lives: its download waits for a host,
+    /// and must not keep the run from going on with others. None if too many do.
+    pub(crate) fn aside(&self) -> Option<Aside<'_>> {
+        {
+            let mut state = lock(&self.state);
+            if state.aside >= ASIDE_MAX {
+                return None;
+            }
+            state.aside += 1;
+        }
+        self.give_back();
+        Some(Aside(self))
     }
 
     /// An entry's download is over.

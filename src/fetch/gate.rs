@@ -68,6 +68,12 @@ impl Gate {
         lock(&self.state).taken
     }
 
+    /// Tells whether somebody could enter now.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        state.taken < state.width
+    }
+
     pub(crate) fn set_width(&self, width: usize) {
         let mut state = lock(&self.state);
         if width >= state.width {

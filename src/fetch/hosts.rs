@@ -12,6 +12,7 @@ use super::auto::Climb;
 use super::breaker::{Breaker, BreakerPolicy, Door};
 use super::budget::Budget;
 use super::failure::{Failure, FailureKind};
+use super::flow::Flow;
 use super::gate::{Gate, Place};
 use super::options::Pace;
 use super::slot::Slot;
@@ -108,7 +109,7 @@ impl Hosts {
         let width = if is_bounded { pace.per_host } else { pace.jobs }.max(1);
         // A host that takes connections and does not answer holds its slots for as long
         // as the time limits allow. Not all of them, then, until it has answered.
-        let width_unproven = width;
+        let width_unproven = width.min(pace.jobs.div_ceil(2)).max(1);
         let tries = pace.retry.tries;
         let breaker = BreakerPolicy {
             // One URL alone uses up its tries before the breaker has a say.
@@ -165,10 +166,18 @@ impl Hosts {
     ///
     /// The host's slot is taken first: those who wait for a slow host hold none of the
     /// slots for all, and nobody who holds one of those waits for a host.
-    pub(crate) fn admit(&self, host: &Arc<Host>, limit: Deadline) -> Result<Slot, Failure> {
+    ///
+    /// Who waits for a host while there is room for another one stands aside in `flow`, so
+    /// that the run goes on with its input.
+    pub(crate) fn admit(
+        &self,
+        host: &Arc<Host>,
+        limit: Deadline,
+        flow: &Flow,
+    ) -> Result<Slot, Failure> {
         loop {
-            host.wait_at_door(limit)?;
-            let place = host.gate.enter(limit).map_err(|e| ended(&e))?;
+            host.wait_at_door(limit, flow)?;
+            let place = self.enter(host, limit, flow)?;
             // Somebody may have been told to wait while we stood in the queue.
             if !host.is_open() {
                 continue;
@@ -180,6 +189,16 @@ impl Hosts {
                 return Ok(slot);
             }
         }
+    }
+
+    fn enter(&self, host: &Host, limit: Deadline, flow: &Flow) -> Result<Place, Failure> {
+        if let Some(place) = host.gate.try_enter() {
+            return Ok(place);
+        }
+        let aside = self.total.gate.has_room().then(|| flow.aside());
+        let place = host.gate.enter(limit).map_err(|e| ended(&e));
+        drop(aside);
+        place
     }
 
     /// The last look before the request; none if the door has closed meanwhile.
@@ -284,7 +303,7 @@ impl Host {
     }
 
     /// Waits until the host may be asked, or fails if that takes too long.
-    fn wait_at_door(&self, limit: Deadline) -> Result<(), Failure> {
+    fn wait_at_door(&self, limit: Deadline, flow: &Flow) -> Result<(), Failure> {
         loop {
             let now = Instant::now();
             let (until, door) = {
@@ -300,10 +319,10 @@ impl Host {
                 };
                 (until, state.door.clone())
             };
-            match door.wait_deadline(until.earlier(limit)) {
-                Ok(_) => {}
-                Err(error) => return Err(ended(&error)),
-            }
+            let aside = flow.aside();
+            let waited = door.wait_deadline(until.earlier(limit));
+            drop(aside);
+            waited.map_err(|e| ended(&e))?;
             if limit.is_passed() {
                 return Err(out_of_time());
             }
@@ -435,4 +454,52 @@ pub(crate) fn ended(error: &Error) -> Failure {
 /// The failure of a download whose own time is up.
 pub(crate) fn out_of_time() -> Failure {
     Failure::new(FailureKind::Timeout, "total time limit passed").final_word()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::breaker::Fault;
+
+    #[test]
+    fn of_many_hosts_few_are_remembered_and_those_in_use_are() {
+        let hosts = Hosts::new(&Pace::default());
+        let used = hosts.host("used:80");
+        let mut most = 0;
+        for n in 0..40_000 {
+            let host = hosts.host(&format!("host-{n}:80"));
+            if n % 2 == 0 {
+                let mut state = lock(&host.state);
+                let policy = &host.rules.breaker;
+                state
+                    .breaker
+                    .fail(policy, Fault::Silent, false, Instant::now());
+            }
+            most = most.max(lock(&hosts.hosts).hosts.len());
+        }
+        assert!(most <= HOSTS_KEPT_MAX, "{most}");
+        assert!(Arc::ptr_eq(&used, &hosts.host("used:80")));
+        // Something is known about the last one.
+        assert!(lock(&hosts.hosts).hosts.contains_key("host-39998:80"));
+    }
+
+    #[test]
+    fn a_silent_host_gets_half_and_the_whole_when_it_answers() {
+        let pace = Pace {
+            jobs: 5,
+            ..Pace::default()
+        };
+        let hosts = Hosts::new(&pace);
+        let host = hosts.host("a:80");
+        let flow = Flow::new(9);
+        let admit = || {
+            flow.enter().unwrap();
+            hosts.admit(&host, Deadline::after(Duration::ZERO), &flow)
+        };
+        let mut slots: Vec<_> = (0..3).map(|_| admit().unwrap()).collect();
+        assert_eq!(admit().unwrap_err().kind(), FailureKind::Timeout);
+        slots[0].answered();
+        slots.extend((0..2).map(|_| admit().unwrap()));
+        assert!(admit().is_err());
+    }
 }

@@ -179,6 +179,11 @@ impl Part {
         }
     }
 
+    /// Forgets which version its bytes are of: nobody goes on with them.
+    pub(crate) fn unpin(&mut self) {
+        self.pin = Pin::default();
+    }
+
     /// How many of its bytes the next request may build on.
     pub(crate) fn keeps(&self) -> u64 {
         self.pin.keeps(self.length())

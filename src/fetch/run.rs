@@ -13,6 +13,7 @@ use super::flow::Flow;
 use super::folder::Folder;
 use super::hosts::Hosts;
 use super::journal::{JOURNAL, Journal};
+use super::meter::Meter;
 use super::options::{Flush, Settings};
 use super::report::{End, Event, Observer, Outcome, Report};
 use super::seen::Seen;
@@ -39,6 +40,7 @@ pub(crate) struct Run {
     /// `None`: nothing is saved, or no journal is kept.
     pub(crate) journal: Option<Journal>,
     pub(crate) flow: Flow,
+    pub(crate) meter: Meter,
     pub(crate) stop: Stop,
     space: Space,
     observer: Option<Arc<dyn Observer>>,
@@ -74,6 +76,7 @@ impl Run {
             folder,
             journal,
             flow: Flow::new(settings.pace.jobs.saturating_mul(TAKEN_PER_JOB)),
+            meter: Meter::new(&settings.pace),
             stop,
             space: Space::new(settings.disk.full_wait),
             observer,
@@ -87,7 +90,12 @@ impl Run {
         let started = Instant::now();
         let mut seen = Seen::default();
         let mut id = 0;
+        let mut cut_off = false;
         for entry in input {
+            if self.meter.is_over_quota() {
+                cut_off = true;
+                break;
+            }
             if entry.url().is_ok_and(|url| !seen.insert(url)) {
                 lock(&self.report).duplicates += 1;
                 continue;
@@ -110,7 +118,7 @@ impl Run {
         let mut report = std::mem::take(&mut *lock(&self.report));
         report.outcomes.sort_unstable_by_key(|outcome| outcome.id);
         report.elapsed = started.elapsed();
-        report.is_stopped = self.stop.is_stopped();
+        report.is_stopped = cut_off || self.stop.is_stopped();
         self.end_journal(&report);
         report
     }
@@ -171,6 +179,12 @@ impl Run {
         report.add(&outcome);
         if self.settings.keep_outcomes {
             report.outcomes.push(outcome);
+        }
+        let failures_max = self.settings.pace.failures_max;
+        let is_enough = failures_max.is_some_and(|most| report.failed >= most);
+        drop(report);
+        if is_enough && !self.stop.is_stopped() {
+            self.stop.stop();
         }
     }
 

@@ -28,6 +28,7 @@ use super::client::{Answer, Ask, Rest};
 use super::crew::{Crew, End};
 use super::failure::Failure;
 use super::hosts::{Host, ended};
+use super::meter::FileLimit;
 use super::part_file::{PartFile, Writer};
 use super::plan::{Entry, without_password};
 use super::ranges::Ranges;
@@ -51,6 +52,7 @@ pub(crate) struct Job<'a> {
     url: &'a Url,
     entry: &'a Entry,
     host: Arc<Host>,
+    limit: FileLimit,
     deadline: Deadline,
 }
 
@@ -64,7 +66,12 @@ impl Job<'_> {
     }
 
     pub(crate) fn chunk(&self, answer: &mut Answer) -> Result<Option<bytes::Bytes>, Failure> {
-        answer.chunk(self.run.settings.network.idle_timeout, self.deadline)
+        let chunk = answer.chunk(self.run.settings.network.idle_timeout, self.deadline)?;
+        if let Some(chunk) = &chunk {
+            let bytes = chunk.len() as u64;
+            self.run.meter.came(bytes, &self.limit, self.deadline)?;
+        }
+        Ok(chunk)
     }
 
     /// The failure that an answer without a file stands for.
@@ -98,8 +105,9 @@ impl<'a> Worker<'a> {
         Job {
             run: self.run,
             id: self.id,
-            url: self.url,
+            url: self.place_url(),
             entry: self.entry,
+            limit: self.file_limit.clone(),
             host: self.host.clone(),
             deadline: self.deadline,
         }

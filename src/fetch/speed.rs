@@ -24,6 +24,11 @@ impl Speed {
         }
     }
 
+    /// Leaves out a time in which we took nothing ourselves.
+    pub(crate) fn pardon(&mut self, time: Duration) {
+        self.since += time;
+    }
+
     /// Counts `bytes`; fails if a whole window passed with too few.
     pub(crate) fn check(&mut self, bytes: u64) -> Result<(), Failure> {
         self.bytes += bytes;

@@ -12,6 +12,7 @@ use super::client::{Answer, Ask, Rest};
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::hosts::Host;
+use super::meter::FileLimit;
 use super::name;
 use super::part::{Opened, Part};
 use super::plan::{host_key, without_password};
@@ -37,6 +38,13 @@ pub(crate) struct Worker<'a> {
     /// Segments were of no use.
     pub(crate) is_single: bool,
     pub(crate) facts: FactsOfRun,
+    /// Which of its places is asked: 0 is the entry's URL, the others are mirrors.
+    pub(crate) place: usize,
+    /// The place that the bytes of `part` are from.
+    part_of: usize,
+    /// Leave for the request that is under way.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) file_limit: FileLimit,
 }
 
 /// How a worker's part of a download ends.
@@ -61,6 +69,10 @@ impl<'a> Worker<'a> {
             part: None,
             is_single: false,
             facts: FactsOfRun::default(),
+            place: 0,
+            part_of: 0,
+            slot: None,
+            file_limit: run.meter.file_limit(),
         }
     }
 
@@ -69,7 +81,10 @@ impl<'a> Worker<'a> {
         let finish = match self.attempts() {
             Ok(finish) => finish,
             Err(failure) => {
-                if let Some(part) = self.part.take() {
+                if let Some(mut part) = self.part.take() {
+                    if !self.is_kept_for(0) {
+                        part.unpin();
+                    }
                     self.facts.leave(part, self.url);
                 }
                 Finish::Ended(End::Failed(failure))
@@ -111,12 +126,45 @@ impl<'a> Worker<'a> {
         if self.is_skipped()? {
             return Ok(Finish::Ended(End::Skipped));
         }
-        let slot = self.run.hosts.admit(&self.host, self.deadline)?;
+        let run = self.run;
+        self.slot = Some(run.hosts.admit(&self.host, self.deadline, &run.flow)?);
         self.start();
-        if let Some(claims) = self.holes() {
-            return self.split(None, claims, slot);
+        let asked = self.ask();
+        match (asked, self.slot.take()) {
+            (Ok(finish), Some(slot)) => {
+                slot.succeeded();
+                Ok(finish)
+            }
+            (Err(failure), Some(slot)) => Err(slot.failed(failure)),
+            (asked, None) => asked,
         }
-        let mut kept = self.part.as_ref().map_or(0, |part| part.keeps());
+    }
+
+    /// The URL of the place that is asked.
+    pub(crate) fn place_url(&self) -> &'a Url {
+        let own = self.entry.own();
+        let mirror = self.place.checked_sub(1);
+        mirror.and_then(|n| own?.mirrors.get(n)).unwrap_or(self.url)
+    }
+
+    /// Tells whether what is there of the file can be gone on with at `place`.
+    ///
+    /// Mirrors may name different versions the same way: bytes of two are never joined.
+    fn is_kept_for(&self, place: usize) -> bool {
+        self.part_of == place
+    }
+
+    /// The requests of an attempt that has leave for them.
+    fn ask(&mut self) -> Result<Finish, Failure> {
+        if self.is_kept_for(self.place)
+            && let Some(claims) = self.holes()
+        {
+            return self.split(None, claims);
+        }
+        let mut kept = match self.is_kept_for(self.place) {
+            true => self.part.as_ref().map_or(0, |part| part.keeps()),
+            false => 0,
+        };
         loop {
             let pin = self
                 .part
@@ -134,7 +182,7 @@ impl<'a> Worker<'a> {
                     first,
                     last: None,
                 }),
-                ..Ask::whole(self.url, self.entry.own())
+                ..Ask::whole(self.place_url(), self.entry.own())
             };
             let answer = self.run.client.get(&ask, self.deadline)?;
             self.facts.status = Some(answer.status());
@@ -143,14 +191,14 @@ impl<'a> Worker<'a> {
                 Verdict::Whole(pin) => match self.begin(&answer, pin)? {
                     Begin::Here => {
                         return match self.claims(&answer) {
-                            Some(claims) => self.split(Some(answer), claims, slot),
+                            Some(claims) => self.split(Some(answer), claims),
                             None => self.receive(answer, None),
                         };
                     }
                     Begin::From(there) => match self.holes() {
                         Some(claims) => {
                             drop(answer);
-                            return self.split(None, claims, slot);
+                            return self.split(None, claims);
                         }
                         None => kept = there,
                     },
@@ -178,12 +226,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Goes on in segments; in one piece where that does not work.
-    fn split(
-        &mut self,
-        answer: Option<Answer>,
-        claims: Arc<Claims>,
-        slot: Slot,
-    ) -> Result<Finish, Failure> {
+    fn split(&mut self, answer: Option<Answer>, claims: Arc<Claims>) -> Result<Finish, Failure> {
+        self.part_of = self.place;
+        // From here on the segments judge their host, each for itself.
+        let slot = self.slot.take().expect("asked with leave only");
         match self.in_segments(answer, claims, slot)? {
             Some(finish) => Ok(finish),
             None => self.attempt(),
@@ -247,7 +293,8 @@ impl<'a> Worker<'a> {
             };
             let kept = part.keeps();
             // A partial file of this very version: its rest is enough.
-            let resumable = kept > 0 && part.pin().is_same_version(&pin);
+            let resumable =
+                kept > 0 && part.pin().is_same_version(&pin) && self.is_kept_for(self.place);
             self.part = Some(part);
             if resumable {
                 return Ok(Begin::From(kept));
@@ -272,6 +319,10 @@ impl<'a> Worker<'a> {
             total,
             kept: at,
         });
+        self.part_of = self.place;
+        if let Some(slot) = &mut self.slot {
+            slot.answered();
+        }
         let mut left = expected;
         let mut speed = Speed::new(self.run.settings.network.speed_min);
         while left != Some(0) {
@@ -292,6 +343,14 @@ impl<'a> Worker<'a> {
             at += take as u64;
             self.tell(&Event::Progress { bytes: at });
             speed.check(take as u64)?;
+            if let Some(slot) = &mut self.slot {
+                slot.came(take as u64);
+            }
+            let waited = self
+                .run
+                .meter
+                .came(take as u64, &self.file_limit, self.deadline)?;
+            speed.pardon(waited);
         }
         if left.is_some_and(|left| left > 0) || total.is_some_and(|total| at < total) {
             let text = format!("the answer ended after {at} bytes");

@@ -22,6 +22,7 @@ mod demo;
 mod get;
 mod get_input;
 mod get_network;
+mod get_pace;
 mod get_signals;
 mod get_split;
 mod get_terminal;

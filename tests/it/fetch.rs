@@ -7,6 +7,7 @@ mod cookies;
 mod framing;
 mod http2;
 mod names;
+mod pace;
 mod proxy;
 mod resume;
 mod retry;
