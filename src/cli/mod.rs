@@ -13,6 +13,7 @@ mod completions;
 mod connect;
 mod demo;
 mod demo_models;
+mod feed;
 mod get;
 mod help;
 mod listen;

@@ -157,9 +157,17 @@ pub(crate) fn wake_all(mut tasks: Vec<Arc<Task>>) {
         task.on_worker
     });
     if !tasks.is_empty() {
-        lock(&WAKES).append(&mut tasks);
-        ring_next();
-        check_soon();
+        let is_first = {
+            let mut wakes = lock(&WAKES);
+            let is_first = wakes.is_empty();
+            wakes.append(&mut tasks);
+            is_first
+        };
+        // What lies there already has had a bell rung for it, which delivers all.
+        if is_first {
+            ring_next();
+            check_soon();
+        }
     }
 }
 

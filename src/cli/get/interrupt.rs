@@ -2,12 +2,12 @@
 
 use super::printer::To;
 use super::watcher::Watcher;
+use crate::cli::feed::Feed;
 use crate::cli::out;
 use crate::error::Result;
 use crate::fetch::{Entry, Stop};
 use crate::runtime::signal::{end_by, not_ignored};
 use crate::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals};
-use crate::sync::Queue;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -20,7 +20,7 @@ pub(super) struct Interrupt(Arc<AtomicI32>);
 impl Interrupt {
     pub(super) fn watch(
         stop: &Stop,
-        entries: &Queue<Entry>,
+        entries: &Feed<Entry>,
         watcher: Option<&Arc<Watcher>>,
     ) -> Result<Self> {
         let ending = not_ignored(&[SIGINT, SIGTERM, SIGHUP]);

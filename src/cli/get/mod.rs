@@ -21,7 +21,7 @@ mod watcher;
 
 use super::args::GetArgs;
 use super::{Failure, Outcome};
-use crate::fetch::{Downloader, Report};
+use crate::fetch::{Downloader, Entry, Report};
 use crate::util::lock;
 use given::Given;
 use interrupt::{Interrupt, resume_hint};
@@ -52,16 +52,24 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let watcher = Watcher::start(&args.watch, hooks, sources.names.clone(), on_pipe_closed)?;
     let interrupt = Interrupt::watch(&stop, &sources.queue, Some(&watcher))?;
     let entries = watcher.paced(sources.entries(), stop);
-    let report = downloader.observer(watcher.observer()).run(entries);
-    let report = match report {
+    let report = match run_downloads(downloader.observer(watcher.observer()), entries) {
         Ok(report) => report,
-        Err(error) => {
+        Err(failure) => {
             watcher.printer.finish()?;
-            return Err(error.into());
+            return Err(failure);
         }
     };
     let list_error = lock(&sources.error).take();
     finish(args, &report, &watcher, &interrupt, list_error)
+}
+
+/// Runs on a greenlet, which hands others to its worker without waking anybody.
+fn run_downloads(
+    downloader: Downloader,
+    entries: impl Iterator<Item = Entry> + Send + 'static,
+) -> Result<Report, Failure> {
+    let run = crate::try_spawn(move || downloader.run(entries)).map_err(Failure::failed)?;
+    Ok(run.join().map_err(Failure::failed)??)
 }
 
 /// Waits for the hooks, says the last words, and chooses the exit code.

@@ -3,22 +3,23 @@
 use super::given::Given;
 use crate::cli::Failure;
 use crate::cli::args::InputArgs;
+use crate::cli::feed::Feed;
 use crate::error::{Error, Result};
 use crate::fetch::{Entry, UrlList};
-use crate::sync::Queue;
 use crate::util::lock;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 type List = UrlList<BufReader<File>>;
 
 /// Where the URLs come from: the command line, then each list.
 pub(super) struct Sources {
     /// What a thread has read ahead. A list may be a pipe that blocks.
-    pub(super) queue: Queue<Entry>,
+    pub(super) queue: Feed<Entry>,
     /// Which lists the entries are from, for messages.
     pub(super) names: Arc<Mutex<Vec<(u64, String)>>>,
     /// Why the reading of a list ended early.
@@ -42,7 +43,7 @@ impl Sources {
             .map(open)
             .collect::<Result<Vec<_>>>()?;
         let sources = Self {
-            queue: Queue::bounded(READ_AHEAD),
+            queue: Feed::new(READ_AHEAD),
             names: Arc::default(),
             error: Arc::default(),
         };
@@ -61,7 +62,8 @@ impl Sources {
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
         let queue = self.queue.clone();
-        std::iter::from_fn(move || queue.get().ok())
+        let next = move || queue.take(Duration::ZERO).ok().flatten();
+        std::iter::from_fn(next).flatten()
     }
 }
 
@@ -87,7 +89,7 @@ fn open(path: &Path) -> Result<(String, File)> {
 
 /// What the thread does.
 struct Reading {
-    queue: Queue<Entry>,
+    queue: Feed<Entry>,
     names: Arc<Mutex<Vec<(u64, String)>>>,
     error: Arc<Mutex<Option<String>>>,
     next_id: u64,
@@ -126,7 +128,7 @@ impl Reading {
     /// False if the run has been stopped.
     fn put(&mut self, entry: Entry) -> bool {
         self.next_id += 1;
-        self.queue.put(entry).is_ok()
+        self.queue.put(entry).unwrap_or(false)
     }
 }
 
