@@ -405,11 +405,12 @@ impl Folder {
         &self.0
     }
 
-    /// The names in it, sorted.
+    /// The names in it, sorted; without the journal of downloads.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("it is ours").flatten();
         let mut names: Vec<_> = entries
             .map(|e| e.file_name().to_string_lossy().into_owned())
+            .filter(|name| name != ".greenloop.journal")
             .collect();
         names.sort();
         names
