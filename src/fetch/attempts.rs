@@ -24,7 +24,8 @@ impl Worker<'_> {
         let mut mirrors = Mirrors::new(1 + mirrors);
         let mut dice = Dice::new(self.run.settings.seed ^ self.id);
         loop {
-            let failure = match self.attempt().and_then(|finish| self.flushed(finish)) {
+            let finish = self.attempt().and_then(|finish| self.flushed(finish));
+            let failure = match finish.and_then(|finish| self.checked(finish)) {
                 Ok(finish) => return Ok(finish),
                 Err(failure) => failure,
             };

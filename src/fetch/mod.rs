@@ -24,6 +24,7 @@ mod attempts;
 mod auto;
 mod breaker;
 mod budget;
+mod check;
 mod checksum;
 mod claims;
 mod client;

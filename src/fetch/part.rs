@@ -20,6 +20,7 @@ use super::failure::{Failure, FailureKind};
 use super::folder::{Folder, Standing};
 use super::part_file::{PartFile, Writer};
 use super::resume::Pin;
+use super::verify::Verification;
 use crate::fs::name::{PART, PART_FACTS, numbered};
 
 /// Files up to this size wait in memory until they are whole: each costs one write then,
@@ -214,6 +215,21 @@ impl Part {
         match &self.store {
             Store::Memory(_) => None,
             Store::File(claimed) => Some(&claimed.file),
+        }
+    }
+
+    /// Has a check take what is there before `end` and has not come by. What was written
+    /// is flushed.
+    ///
+    /// # Switching
+    /// May switch: a file is read on a lane.
+    pub(crate) fn catch_up(&self, check: &mut Verification, end: u64) -> Result<(), Failure> {
+        match &self.store {
+            Store::Memory(bytes) => {
+                check.catch_up_with(bytes);
+                Ok(())
+            }
+            Store::File(claimed) => check.catch_up(claimed.file.file(), end),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::checksum::{Algorithm, Checksum};
 use super::failure::{Failure, FailureKind};
 
 /// What happens to one download.
@@ -94,6 +95,13 @@ pub struct Outcome {
     /// False if the server did not say where the file ends, so that nobody knows whether
     /// all of it came.
     pub is_size_verified: bool,
+    /// What its server says it is, without parameters: `text/html`.
+    pub content_type: Option<String>,
+    /// What it hashes to, by the algorithms that were asked for
+    /// ([`Downloader::hash`](super::Downloader::hash)) or compared.
+    pub checksums: Vec<Checksum>,
+    /// Of those, the ones that it was held against, with success.
+    pub verified: Vec<Algorithm>,
     /// The end itself.
     pub end: End,
 }

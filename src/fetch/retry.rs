@@ -81,6 +81,8 @@ pub(crate) struct Tries {
     pauses: u32,
     /// A connection that closed before its answer has had its free attempt.
     reconnected: bool,
+    /// What came was not what its checksum says.
+    mismatched: bool,
     /// Bytes kept after the best attempt so far.
     kept: u64,
 }
@@ -100,6 +102,7 @@ impl Tries {
         if kept > self.kept {
             *self = Self {
                 kept,
+                mismatched: self.mismatched,
                 ..Self::default()
             };
         }
@@ -119,6 +122,11 @@ impl Tries {
             // nobody's fault, so not a try.
             self.reconnected = true;
             return Verdict::Again(Duration::ZERO);
+        }
+        if failure.kind() == FailureKind::Checksum && std::mem::replace(&mut self.mismatched, true)
+        {
+            // Damage on the way is rare; twice in a row, the file itself is another one.
+            return Verdict::GiveUp;
         }
         self.fruitless = self.fruitless.saturating_add(1);
         let tries = match failure.is_refused() && !policy.refused {
@@ -286,6 +294,10 @@ mod tests {
             "answer that is no HTTP" => vec![broken()],
             "too many redirects, or one that is refused" => vec![new(FailureKind::Redirects)],
             "certificate or protocol of TLS" => vec![new(FailureKind::Tls)],
+            "other bytes than a checksum says" => {
+                vec![new(FailureKind::Checksum).transient()]
+            }
+            "no checksum where one must be" => vec![new(FailureKind::Checksum)],
             "larger than is allowed, decompression bomb" => vec![new(FailureKind::TooLarge)],
             "disk full, file that cannot be made or written" => vec![
                 new(FailureKind::DiskFull),
@@ -323,6 +335,7 @@ mod tests {
                 "yes" => (5, false),
                 "no" => (1, false),
                 "at most 3 tries, unless asked for" => (3, false),
+                "once, from the start" => (2, false),
                 "at once and free, the first time" => (6, true),
                 "when it says; not counted as a try, up to a bound"
                 | "not counted as a try, up to a bound" => (5 * PAUSES_PER_TRY, false),

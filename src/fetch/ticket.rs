@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checksum::{Algorithm, Checksum};
 use super::commit::Whole;
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
@@ -40,6 +41,9 @@ pub(crate) struct FactsOfRun {
     pub(crate) tries: u32,
     pub(crate) elapsed: Duration,
     pub(crate) is_size_verified: bool,
+    pub(crate) content_type: Option<String>,
+    pub(crate) checksums: Vec<Checksum>,
+    pub(crate) verified: Vec<Algorithm>,
 }
 
 impl Ticket {
@@ -150,6 +154,9 @@ impl Ticket {
             tries,
             elapsed,
             is_size_verified,
+            content_type,
+            checksums,
+            verified,
         } = std::mem::take(&mut self.facts);
         let outcome = Outcome {
             id: self.id,
@@ -162,6 +169,9 @@ impl Ticket {
             tries,
             elapsed,
             is_size_verified,
+            content_type,
+            checksums,
+            verified,
             end,
         };
         let event = match outcome.end {

@@ -110,6 +110,17 @@ impl Verification {
         Ok(())
     }
 
+    /// Takes the front of the file, as it is in memory, where it has not come by like this.
+    pub(crate) fn catch_up_with(&mut self, front: &[u8]) {
+        let end = front.len() as u64;
+        if self.hasher.bytes() > end {
+            self.reset();
+        }
+        let position = self.hasher.bytes();
+        // Both are below the length of a slice.
+        self.take(position, &front[position as usize..]);
+    }
+
     /// Tells whether all the `length` bytes of the file have come by, so that
     /// [`Verification::finish`] may be called.
     pub(crate) fn has_all(&self, length: u64) -> bool {
@@ -298,6 +309,12 @@ mod tests {
         cut.catch_up(&file, 10).unwrap();
         cut.take(10, &body[10..]);
         cut.finish().unwrap();
+        let mut in_memory = Verification::new(vec![sum(Algorithm::Sha1, &body)], &[]);
+        in_memory.take(0, &body[..20]);
+        in_memory.catch_up_with(&body[..10]);
+        in_memory.take(10, &body[10..500]);
+        in_memory.catch_up_with(&body);
+        in_memory.finish().unwrap();
 
         let failure = Verification::new(vec![sum(Algorithm::Md5, b"")], &[])
             .catch_up(&file, length + 1)

@@ -22,6 +22,7 @@ use super::run::Run;
 use super::slot::Slot;
 use super::speed::Speed;
 use super::ticket::FactsOfRun;
+use super::verify::Verification;
 use crate::runtime::deadline::Deadline;
 
 /// A download under way, run by its greenlet.
@@ -37,6 +38,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) part: Option<Box<Part>>,
     /// Segments were of no use.
     pub(crate) is_single: bool,
+    /// What the file is held against, once an answer has come.
+    pub(crate) verification: Option<Box<Verification>>,
     pub(crate) facts: FactsOfRun,
     /// Which of its places is asked: 0 is the entry's URL, the others are mirrors.
     pub(crate) place: usize,
@@ -68,6 +71,7 @@ impl<'a> Worker<'a> {
             deadline: Deadline::NEVER,
             part: None,
             is_single: false,
+            verification: None,
             facts: FactsOfRun::default(),
             place: 0,
             part_of: 0,
@@ -227,6 +231,14 @@ impl<'a> Worker<'a> {
 
     /// Goes on in segments; in one piece where that does not work.
     fn split(&mut self, answer: Option<Answer>, claims: Arc<Claims>) -> Result<Finish, Failure> {
+        self.begin_split_check(answer.as_ref())?;
+        let answer = match answer {
+            // Nothing is saved, so what comes out of order cannot be read back.
+            Some(answer) if self.part.is_none() && self.verification.is_some() => {
+                return self.receive(answer, None);
+            }
+            answer => answer,
+        };
         self.part_of = self.place;
         // From here on the segments judge their host, each for itself.
         let slot = self.slot.take().expect("asked with leave only");
@@ -312,6 +324,7 @@ impl<'a> Worker<'a> {
             Some(part) => part.pin().total(),
             None => expected,
         };
+        self.begin_check(&answer, bytes.is_some())?;
         let mut at = self.part.as_ref().map_or(0, |part| part.length());
         let part_name = self.part.as_ref().map_or("", |part| part.name());
         self.tell(&Event::Head {
@@ -339,6 +352,7 @@ impl<'a> Worker<'a> {
             if let Some(part) = &mut self.part {
                 part.write(&chunk[..take])?;
             }
+            self.check(at, &chunk[..take]);
             left = left.map(|left| left - take as u64);
             at += take as u64;
             self.tell(&Event::Progress { bytes: at });

@@ -9,6 +9,7 @@ mod hooks;
 mod interrupt;
 mod json;
 mod lines;
+mod manifest;
 mod printer;
 mod rate;
 mod record;
@@ -26,6 +27,7 @@ use crate::util::lock;
 use given::Given;
 use interrupt::{Interrupt, resume_hint};
 use json::Sums;
+use manifest::{Manifest, Noting};
 use printer::To;
 use sources::Sources;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
     super::start_runtime(None)?;
+    let manifest = Manifest::of(args)?;
     let downloader = downloader(args);
     let stop = downloader.stop_handle();
     let on_pipe_closed = {
@@ -52,15 +55,20 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let watcher = Watcher::start(&args.watch, hooks, sources.names.clone(), on_pipe_closed)?;
     let interrupt = Interrupt::watch(&stop, &sources.queue, Some(&watcher))?;
     let entries = watcher.paced(sources.entries(), stop);
-    let report = match run_downloads(downloader.observer(watcher.observer()), entries) {
+    let observer = Noting {
+        manifest: manifest.clone(),
+        inner: watcher.observer(),
+    };
+    let report = match run_downloads(downloader.observer(observer), entries) {
         Ok(report) => report,
         Err(failure) => {
             watcher.printer.finish()?;
             return Err(failure);
         }
     };
+    let listed = manifest.map_or(Ok(()), |manifest| manifest.finish());
     let list_error = lock(&sources.error).take();
-    finish(args, &report, &watcher, &interrupt, list_error)
+    finish(args, &report, &watcher, &interrupt, list_error).and(listed)
 }
 
 /// Runs on a greenlet, which hands others to its worker without waking anybody.

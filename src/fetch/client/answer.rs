@@ -1,5 +1,6 @@
 //! An answer: its head, read as fields; its body, a chunk at a time.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -124,6 +125,17 @@ impl Answer {
     /// A field that is plain text.
     pub(crate) fn text(&self, name: HeaderName) -> Option<&str> {
         self.header(name)?.to_str().ok()
+    }
+
+    /// A field of plain text, all its lines joined as the one they stand for.
+    pub(crate) fn joined(&self, name: HeaderName) -> Option<Cow<'_, str>> {
+        let mut lines = self.response.get().headers().get_all(name).into_iter();
+        let mut whole = Cow::from(lines.next()?.to_str().ok()?);
+        for line in lines {
+            let text = line.to_str().ok()?;
+            whole = Cow::from(format!("{whole}, {text}"));
+        }
+        Some(whole)
     }
 
     /// The next bytes of the body, waiting at most `idle` for them; `None` at its end.
