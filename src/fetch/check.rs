@@ -84,13 +84,6 @@ impl Worker<'_> {
         Ok(is_needed.then(|| Box::new(Verification::new(given, &verify.hashes))))
     }
 
-    /// Takes bytes of the file from `offset` on.
-    pub(crate) fn check(&mut self, offset: u64, bytes: &[u8]) {
-        if let Some(verification) = &mut self.verification {
-            verification.take(offset, bytes);
-        }
-    }
-
     /// Compares, when all bytes are in the part. What is wrong never gets a name: the part
     /// is emptied, and the next attempt begins at zero.
     ///

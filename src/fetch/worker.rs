@@ -9,6 +9,7 @@ use reqwest::Url;
 use super::Existing;
 use super::claims::Claims;
 use super::client::{Answer, Ask, Rest};
+use super::decode::Decoder;
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::hosts::Host;
@@ -336,6 +337,9 @@ impl<'a> Worker<'a> {
         if let Some(slot) = &mut self.slot {
             slot.answered();
         }
+        let size = total.map_or(at, |total| total.max(at));
+        self.run.settings.network.check_size(size)?;
+        let mut decoder = answer.decoder()?;
         let mut left = expected;
         let mut speed = Speed::new(self.run.settings.network.speed_min);
         while left != Some(0) {
@@ -349,12 +353,8 @@ impl<'a> Worker<'a> {
                 usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()))
             });
             self.facts.received += take as u64;
-            if let Some(part) = &mut self.part {
-                part.write(&chunk[..take])?;
-            }
-            self.check(at, &chunk[..take]);
             left = left.map(|left| left - take as u64);
-            at += take as u64;
+            at += self.store(&chunk[..take], decoder.as_mut(), at)?;
             self.tell(&Event::Progress { bytes: at });
             speed.check(take as u64)?;
             if let Some(slot) = &mut self.slot {
@@ -366,6 +366,9 @@ impl<'a> Worker<'a> {
                 .came(take as u64, &self.file_limit, self.deadline)?;
             speed.pardon(waited);
         }
+        if let Some(decoder) = &decoder {
+            decoder.finish()?;
+        }
         if left.is_some_and(|left| left > 0) || total.is_some_and(|total| at < total) {
             let text = format!("the answer ended after {at} bytes");
             return Err(Failure::new(FailureKind::BadResponse, text).transient());
@@ -376,6 +379,34 @@ impl<'a> Worker<'a> {
             Some(part) => Finish::Whole(part),
             None => Finish::Ended(End::Saved),
         })
+    }
+
+    /// Writes what came, or what it decodes to, behind the first `at` bytes; returns how
+    /// many bytes that was.
+    fn store(
+        &mut self,
+        bytes: &[u8],
+        decoder: Option<&mut Decoder>,
+        at: u64,
+    ) -> Result<u64, Failure> {
+        let (network, part) = (&self.run.settings.network, &mut self.part);
+        let verification = &mut self.verification;
+        let mut count = 0;
+        let mut write = |bytes: &[u8]| {
+            let start = at + count;
+            count += bytes.len() as u64;
+            // Before it is written: what is decoded may be a thousand times what came.
+            network.check_size(at + count)?;
+            if let Some(verification) = verification {
+                verification.take(start, bytes);
+            }
+            part.as_mut().map_or(Ok(()), |part| part.write(bytes))
+        };
+        match decoder {
+            Some(decoder) => decoder.push(bytes, &mut write)?,
+            None => write(bytes)?,
+        }
+        Ok(count)
     }
 
     pub(crate) fn tell(&self, event: &Event<'_>) {

@@ -4,6 +4,7 @@
 
 mod auth;
 mod cookies;
+mod decode;
 mod framing;
 mod http2;
 mod names;
