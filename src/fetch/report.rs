@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::checksum::{Algorithm, Checksum};
@@ -76,6 +77,8 @@ impl<F: Fn(u64, &Event<'_>) + Send + Sync> Observer for F {
 pub struct Outcome {
     /// Its place in the input, from 1.
     pub id: u64,
+    /// The name of the list it came from, as [`UrlList::name`](super::UrlList::name) has it.
+    pub list: Option<Arc<str>>,
     /// The line of the list it came from, from 1.
     pub line: Option<u64>,
     /// The URL without name and password; or the text that is none, fit for a terminal.

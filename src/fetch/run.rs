@@ -96,7 +96,7 @@ impl Run {
                 cut_off = true;
                 break;
             }
-            if entry.url().is_ok_and(|url| !seen.insert(url)) {
+            if !seen.insert(&entry) {
                 lock(&self.report).duplicates += 1;
                 continue;
             }

@@ -43,15 +43,10 @@ impl Seen {
         }
     }
 
-    /// Tells whether `url` is new, and remembers it.
-    pub(crate) fn insert(&mut self, url: &Url) -> bool {
-        self.insert_entry(&Entry::from(url.clone()))
-    }
-
     /// Tells whether `entry` is new, and remembers it. Fragments are not sent, so they make
     /// no difference. The same URL under another name or in another folder is another one;
     /// what is no URL is always new.
-    pub(crate) fn insert_entry(&mut self, entry: &Entry) -> bool {
+    pub(crate) fn insert(&mut self, entry: &Entry) -> bool {
         let Ok(url) = entry.url() else { return true };
         let own = entry.own();
         let place = own.and_then(|own| (own.out.is_some() || own.dir.is_some()).then_some(own));
@@ -89,7 +84,7 @@ mod tests {
     #[test]
     fn a_url_is_fetched_once_whatever_its_fragment() {
         let mut seen = Seen::default();
-        let mut new = |url: &str| seen.insert_entry(&Entry::from(url));
+        let mut new = |url: &str| seen.insert(&Entry::from(url));
         assert!(new("http://h/a"));
         assert!(!new("http://h/a#x"));
         assert!(!new("HTTP://H:80/a"));
@@ -102,11 +97,11 @@ mod tests {
     fn a_url_under_two_names_is_two_files() {
         let mut seen = Seen::default();
         let entry = || Entry::from("http://h/a");
-        assert!(seen.insert_entry(&entry()));
-        assert!(seen.insert_entry(&entry().out("b")));
-        assert!(seen.insert_entry(&entry().out("b").dir("c")));
-        assert!(!seen.insert_entry(&entry().out("b")));
-        assert!(!seen.insert_entry(&entry().header("A", "b")));
+        assert!(seen.insert(&entry()));
+        assert!(seen.insert(&entry().out("b")));
+        assert!(seen.insert(&entry().out("b").dir("c")));
+        assert!(!seen.insert(&entry().out("b")));
+        assert!(!seen.insert(&entry().header("A", "b")));
     }
 
     #[test]

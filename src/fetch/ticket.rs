@@ -160,6 +160,7 @@ impl Ticket {
         } = std::mem::take(&mut self.facts);
         let outcome = Outcome {
             id: self.id,
+            list: self.entry.list().cloned(),
             line: self.entry.line(),
             url: self.entry.to_string(),
             path,

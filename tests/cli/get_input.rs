@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(text).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
 }
 
 fn write(folder: &Folder, name: &str, text: impl AsRef<[u8]>) {
-    fs::write(folder.path().join(name), text).unwrap();
+    fs::write(folder.path().join(name), text).expect("the folder is ours");
 }
 
 fn is_whole(path: &Path, bytes: usize) -> bool {
-    fs::read(path).unwrap() == content(bytes)
+    fs::read(path).expect("it is there") == content(bytes)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn get_names_what_is_bad_in_a_list_by_its_line() {
         "a:4: xxxxx",
         "line is longer than 65536 bytes",
         "b:2: {: not JSON",
-        "../x: its name leads out of the folder",
+        "c:2: ../x: its name leads out of the folder",
         "c:2: Metalink: the document breaks off",
     ] {
         assert!(run.stderr.contains(told), "{told}: {run:?}");

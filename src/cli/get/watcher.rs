@@ -179,6 +179,9 @@ impl Watcher {
     /// `list.txt:3` for an entry from there.
     fn place(&self, outcome: &Fetched) -> Option<String> {
         let line = outcome.line?;
+        if let Some(list) = &outcome.list {
+            return Some(format!("{list}:{line}"));
+        }
         let lists = lock(&self.lists);
         let list = lists.iter().rev().find(|(first, _)| *first <= outcome.id);
         Some(format!("{}:{line}", list.map_or("list", |(_, name)| name)))

@@ -168,7 +168,7 @@ impl Setting {
     fn set(&self, entry: Entry, expansion: Option<&Expansion>) -> Entry {
         let value = self.value.as_str();
         match self.key {
-            Key::Out => entry.out(expansion.map_or(value.to_owned(), |of| of.fill(value))),
+            Key::Out => entry.out(expansion.map_or_else(|| value.to_owned(), |of| of.fill(value))),
             Key::Dir => entry.dir(value),
             Key::Checksum => match value.parse::<Checksum>() {
                 Ok(checksum) => entry.checksum(checksum),

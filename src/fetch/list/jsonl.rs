@@ -23,6 +23,10 @@ pub(super) fn entry(text: &str, line: u64) -> Entry {
     }
 }
 
+#[expect(
+    clippy::large_stack_frames,
+    reason = "without optimization each arm has a copy of its own"
+)]
 fn with_options(mut entry: Entry, object: &Map<String, Value>) -> Result<Entry, String> {
     for (name, value) in object {
         entry = match name.as_str() {

@@ -151,7 +151,7 @@ pub struct UrlList<R> {
 }
 
 enum Source<R> {
-    Texts(Texts<R>),
+    Texts(Box<Texts<R>>),
     Metalink(Box<Metalink<R>>),
     /// Between the two.
     Moving,
@@ -169,7 +169,7 @@ impl<R: BufRead> UrlList<R> {
 
     fn waiting(reader: R, wait: Option<Wait<R>>) -> Self {
         Self {
-            source: Source::Texts(Texts::new(Lines::new(reader, wait))),
+            source: Source::Texts(Box::new(Texts::new(Lines::new(reader, wait)))),
             format: ListFormat::Auto,
             globs: false,
             name: None,
