@@ -4,7 +4,6 @@
 use reqwest::Url;
 
 pub(crate) use super::entry::Entry;
-pub(crate) use super::seen::Seen;
 
 /// Tells whether the scheme is one that is fetched.
 pub(crate) fn is_http(url: &Url) -> bool {
