@@ -7,7 +7,7 @@ use super::hosts::ended;
 use super::mirrors::Mirrors;
 use super::part::Opened;
 use super::plan::{host_key, without_password};
-use super::report::{End, Event};
+use super::report::Event;
 use super::retry::Dice;
 use super::worker::{Finish, Worker};
 use crate::runtime::deadline::Deadline;
@@ -16,7 +16,7 @@ use crate::runtime::sleep::sleep_until;
 impl Worker<'_> {
     /// Tries until it is there, or until trying makes no sense.
     pub(crate) fn attempts(&mut self) -> Result<Finish, Failure> {
-        if let Some(end) = self.done_before() {
+        if let Some(end) = self.look()? {
             return Ok(Finish::Ended(end));
         }
         self.take_over()?;
@@ -75,27 +75,13 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// What the journal of an earlier run tells to be done, if it is still there.
-    fn done_before(&mut self) -> Option<End> {
-        let journal = self.run.journal.as_ref()?;
-        let saved = journal.saved(self.url)?;
-        if !journal.is_there(&saved) {
-            return None;
-        }
-        log::debug!("{}: done before", without_password(self.url));
-        self.facts.bytes = saved.bytes;
-        self.facts.path = Some(self.run.settings.naming.dir.join(&saved.path));
-        Some(End::Skipped)
-    }
-
     /// Goes on from the partial file of an earlier run, if its name is known before the
     /// answer is: the first request can then ask for the rest.
     fn take_over(&mut self) -> Result<(), Failure> {
-        let Some(folder) = &self.run.folder else {
+        let Some(wanted) = self.wanted(None)? else {
             return Ok(());
         };
-        let wanted = self.wanted(None);
-        let facts = folder.facts(&wanted);
+        let facts = wanted.folder.facts(&wanted.name);
         if facts.is_some_and(|facts| facts.is_about(self.url))
             && let Opened::Part(part) = self.open(&wanted)?
         {

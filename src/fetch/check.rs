@@ -1,8 +1,6 @@
 //! Where a download is held against what is known of its file: by the head of its answer,
 //! while it comes, and before it gets its name.
 
-use std::path::Path;
-
 use reqwest::header::{self, HeaderName};
 
 use super::client::Answer;
@@ -71,7 +69,7 @@ impl Worker<'_> {
         is_served: bool,
     ) -> Result<Option<Box<Verification>>, Failure> {
         let verify = &self.run.settings.verify;
-        let given = verify.checksums(self.entry, Path::new(&self.wanted(answer)));
+        let given = verify.checksums(self.entry, &self.place(answer)?.path());
         if given.is_empty() {
             if verify.strict {
                 return Err(Failure::new(FailureKind::Checksum, "it has no checksum"));

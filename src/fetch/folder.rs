@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
     Access, AtFlags, FileType, Mode, OFlags, accessat, fstat, openat, statat, unlinkat,
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 
 use super::facts::{FACTS_BYTES_MAX, Facts};
 use super::failure::Failure;
+use super::unchanged::OnDisk;
 use crate::fs::name::{PART, PART_FACTS};
 use crate::fs::rename_in;
 use crate::util::lock;
@@ -165,10 +167,27 @@ impl Folder {
         }
     }
 
-    /// Tells whether a file of this name was there before the run.
-    pub(crate) fn existed_before(&self, name: &str) -> io::Result<bool> {
-        let ours = lock(&self.names).taken.contains(name);
-        Ok(!ours && self.standing(name)? == Standing::File)
+    /// The regular file of this name, if it was there before the run.
+    pub(crate) fn existed_before(&self, name: &str) -> io::Result<Option<OnDisk>> {
+        if lock(&self.names).taken.contains(name) {
+            return Ok(None);
+        }
+        match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Ok(Some(OnDisk {
+                bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                // Those before 1970 are as good as that.
+                modified: SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0)),
+            })),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a file to be read, no link.
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(openat(&self.fd, name, flags, Mode::empty())?))
     }
 
     /// What is known about the partial file of `name`, if it is ours.

@@ -74,6 +74,7 @@ mod statuses;
 mod stop;
 mod sums;
 mod template;
+mod there;
 mod ticket;
 mod unchanged;
 mod verify;

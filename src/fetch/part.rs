@@ -11,6 +11,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use reqwest::Url;
 
@@ -20,6 +21,7 @@ use super::failure::{Failure, FailureKind};
 use super::folder::{Folder, Standing};
 use super::part_file::{PartFile, Writer};
 use super::resume::Pin;
+use super::there::in_the_way;
 use super::verify::Verification;
 use crate::fs::name::{PART, PART_FACTS, numbered};
 
@@ -44,6 +46,8 @@ pub(crate) struct Part {
     existing: Existing,
     committer: Committer,
     pin: Pin,
+    /// The date that the file is to have, if not that of its last byte.
+    modified: Option<SystemTime>,
     store: Store,
 }
 
@@ -87,6 +91,7 @@ impl Part {
             existing,
             committer: committer.clone(),
             pin: pin.clone(),
+            modified: None,
             store: Store::Memory(Vec::with_capacity(usize::try_from(total).unwrap_or(0))),
         }))
     }
@@ -116,10 +121,7 @@ impl Part {
                 }
                 // Only what was there before the run: the claim says so.
                 (Standing::File, Existing::Skip) => return Ok(Opened::Skip(path)),
-                (Standing::File, Existing::Fail) => {
-                    let text = format!("{}: is there", path.display());
-                    return Err(Failure::new(FailureKind::Exists, text));
-                }
+                (Standing::File, Existing::Fail) => return Err(in_the_way(&path)),
                 (Standing::Other, _) => {
                     let text = format!("{}: is there and is no regular file", path.display());
                     return Err(Failure::new(FailureKind::CannotCreate, text));
@@ -145,6 +147,7 @@ impl Part {
                 existing,
                 committer: committer.clone(),
                 pin,
+                modified: None,
                 store: Store::File(Claimed::new(file, claim, committer)),
             })));
         }
@@ -170,6 +173,11 @@ impl Part {
 
     pub(crate) fn pin(&self) -> &Pin {
         &self.pin
+    }
+
+    /// Sets the date that the file is to have; `None`: that of its last byte.
+    pub(crate) fn set_modified(&mut self, modified: Option<SystemTime>) {
+        self.modified = modified;
     }
 
     /// Bytes that are there from the first one on, also those still in a buffer.
@@ -390,6 +398,10 @@ impl Part {
             let text = format!("{}: published before it was written out", self.wanted);
             return Err(Failure::new(FailureKind::Internal, text));
         };
+        if let Some(modified) = self.modified {
+            let set = claimed.file.file().set_modified(modified);
+            set.map_err(|e| claimed.file.failed(&e))?;
+        }
         claimed.file.forget()?;
         let replace = self.existing == Existing::Overwrite;
         let part = format!("{}{PART}", claimed.file.name());

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::flow::Flow;
 use super::folder::Folder;
+use super::folders::Folders;
 use super::hosts::Hosts;
 use super::journal::{JOURNAL, Journal};
 use super::meter::Meter;
@@ -36,7 +37,7 @@ pub(crate) struct Run {
     pub(crate) hosts: Hosts,
     pub(crate) committer: Committer,
     /// `None`: nothing is saved.
-    pub(crate) folder: Option<Arc<Folder>>,
+    pub(crate) folders: Option<Folders>,
     /// `None`: nothing is saved, or no journal is kept.
     pub(crate) journal: Option<Journal>,
     pub(crate) flow: Flow,
@@ -59,21 +60,21 @@ impl Run {
         stop: Stop,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
-        let folder = match settings.disk.discard {
+        let folders = match settings.disk.discard {
             true => None,
-            false => Some(Arc::new(
-                Folder::open(&settings.naming.dir).map_err(Error::message)?,
-            )),
+            false => Some(Folders::open(&settings.naming.dir).map_err(Error::message)?),
         };
-        let journal = match &folder {
-            Some(folder) if settings.disk.journal => Some(open_journal(folder, &settings)?),
+        let journal = match &folders {
+            Some(folders) if settings.disk.journal => {
+                Some(open_journal(folders.root(), &settings)?)
+            }
             _ => None,
         };
         Ok(Arc::new(Self {
             client: Client::new(&settings.network)?,
             hosts: Hosts::new(&settings.pace),
             committer: Committer::new(&settings.disk),
-            folder,
+            folders,
             journal,
             flow: Flow::new(settings.pace.jobs.saturating_mul(TAKEN_PER_JOB)),
             meter: Meter::new(&settings.pace),
@@ -128,6 +129,8 @@ impl Run {
         if let Some(journal) = &self.journal
             && report.is_success()
             && !self.settings.disk.keep_journal
+            // It tells what versions the files are of.
+            && !self.settings.naming.newer
             && let Err(error) = journal.remove()
         {
             log::warn!("removing the journal: {error}");
@@ -193,12 +196,14 @@ impl Run {
     /// # Switching
     /// May switch; blocks the committer's thread.
     pub(crate) fn wait_for_room(&self, id: u64, failure: &Failure, bytes: u64) -> bool {
-        let Some(folder) = &self.folder else {
+        let Some(folders) = &self.folders else {
             return false;
         };
-        let came = self.space.wait(folder, bytes, &self.stop, |patience| {
-            self.tell(id, &Event::DiskFull { failure, patience });
-        });
+        let came = self
+            .space
+            .wait(folders.root(), bytes, &self.stop, |patience| {
+                self.tell(id, &Event::DiskFull { failure, patience });
+            });
         if !came {
             // The others would only fill what little is left.
             self.stop.stop();

@@ -118,7 +118,7 @@ impl<'a> Worker<'a> {
         let pin = Pin::of(&answer.fields());
         let total = pin.total()?;
         // What is small enough for memory is not split.
-        let is_in_file = self.run.folder.is_none() || self.file().is_some();
+        let is_in_file = self.run.folders.is_none() || self.file().is_some();
         // Of what has to be decoded, the bytes in the middle mean nothing by themselves.
         let is_plain = answer.text(CONTENT_ENCODING).is_none();
         let splits = is_in_file && is_plain && self.splits(&pin, total);

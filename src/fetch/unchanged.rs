@@ -9,7 +9,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::client::Known;
-use super::resume::{Fields, Pin};
+use super::resume::Pin;
 use crate::proto::http::{EntityTag, format_date, parse_date};
 
 /// What stands on the disk.
@@ -92,10 +92,10 @@ pub(crate) fn is_same(on_disk: OnDisk, known: Option<Before<'_>>, answer: &Pin) 
     theirs.is_some_and(|theirs| seconds(theirs) == seconds(on_disk.modified))
 }
 
-/// The date that a file gets from the server: that of its last change, if it says one, but
-/// none in the future, which programs such as `make` stumble over.
-pub(crate) fn modified(fields: &Fields<'_>, now: SystemTime) -> Option<SystemTime> {
-    let modified = parse_date(fields.last_modified?)?;
+/// The date that a file gets from the server: that of its last change, but none
+/// in the future, which programs such as `make` stumble over.
+pub(crate) fn modified(last_modified: &str, now: SystemTime) -> Option<SystemTime> {
+    let modified = parse_date(last_modified)?;
     (modified <= now).then_some(modified)
 }
 
@@ -108,6 +108,7 @@ fn seconds(time: SystemTime) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::resume::Fields;
 
     const CHANGED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
@@ -197,16 +198,8 @@ mod tests {
     #[test]
     fn dates_are_taken_from_the_past_only() {
         let now = parse_date(LATER).unwrap();
-        let of = |date| {
-            let fields = Fields {
-                last_modified: date,
-                ..Fields::default()
-            };
-            modified(&fields, now)
-        };
-        assert_eq!(of(Some(CHANGED)), parse_date(CHANGED));
-        assert_eq!(of(Some("Sun, 06 Nov 2094 08:49:37 GMT")), None);
-        assert_eq!(of(Some("yesterday")), None);
-        assert_eq!(of(None), None);
+        assert_eq!(modified(CHANGED, now), parse_date(CHANGED));
+        assert_eq!(modified("Sun, 06 Nov 2094 08:49:37 GMT", now), None);
+        assert_eq!(modified("yesterday", now), None);
     }
 }

@@ -1,6 +1,5 @@
 //! One attempt at a download: a request, its answer, and where the bytes go.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +13,6 @@ use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::hosts::Host;
 use super::meter::FileLimit;
-use super::name;
 use super::part::{Opened, Part};
 use super::plan::{host_key, without_password};
 use super::report::{End, Event};
@@ -22,6 +20,7 @@ use super::resume::{Pin, Verdict, judge};
 use super::run::Run;
 use super::slot::Slot;
 use super::speed::Speed;
+use super::there::{Found, Wanted};
 use super::ticket::FactsOfRun;
 use super::verify::Verification;
 use crate::runtime::deadline::Deadline;
@@ -49,6 +48,7 @@ pub(crate) struct Worker<'a> {
     /// Leave for the request that is under way.
     pub(crate) slot: Option<Slot>,
     pub(crate) file_limit: FileLimit,
+    pub(crate) found: Found,
 }
 
 /// How a worker's part of a download ends.
@@ -78,6 +78,7 @@ impl<'a> Worker<'a> {
             part_of: 0,
             slot: None,
             file_limit: run.meter.file_limit(),
+            found: Found::default(),
         }
     }
 
@@ -99,38 +100,15 @@ impl<'a> Worker<'a> {
         finish
     }
 
-    pub(crate) fn open(&self, wanted: &str) -> Result<Opened, Failure> {
-        let folder = self
-            .run
-            .folder
-            .as_ref()
-            .expect("asked only where files are saved");
-        Part::open(
-            folder,
-            wanted,
-            self.url,
-            self.run.settings.naming.existing,
-            &self.run.committer,
-        )
-    }
-
-    /// The name to save under, as far as it is known.
-    pub(crate) fn wanted(&self, answer: Option<&Answer>) -> String {
-        if let Some(name) = &self.run.settings.naming.out_name {
-            return name.clone();
-        }
-        answer
-            .and_then(Answer::content_disposition)
-            .and_then(name::from_disposition)
-            .unwrap_or_else(|| name::from_url(self.url))
+    pub(crate) fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
+        let Wanted { folder, name } = wanted;
+        let committer = &self.run.committer;
+        Part::open(folder, name, self.url, self.existing(), committer)
     }
 
     /// One request and its body; a second and third request if the first shows that the
     /// partial file is of no use, or that there is one.
     pub(crate) fn attempt(&mut self) -> Result<Finish, Failure> {
-        if self.is_skipped()? {
-            return Ok(Finish::Ended(End::Skipped));
-        }
         let run = self.run;
         self.slot = Some(run.hosts.admit(&self.host, self.deadline, &run.flow)?);
         self.start();
@@ -187,10 +165,15 @@ impl<'a> Worker<'a> {
                     first,
                     last: None,
                 }),
+                known: self.known().filter(|_| rest.is_none() && self.place == 0),
                 ..Ask::whole(self.place_url(), self.entry.own())
             };
+            let is_conditional = ask.known.is_some();
             let answer = self.run.client.get(&ask, self.deadline)?;
             self.facts.status = Some(answer.status());
+            if answer.status() == 304 && is_conditional {
+                return Ok(Finish::Ended(self.unchanged()));
+            }
             let asked = rest.map(|(_, kept)| (&pin, kept));
             match judge(answer.status(), asked, &answer.fields()) {
                 Verdict::Whole(pin) => match self.begin(&answer, pin)? {
@@ -207,7 +190,7 @@ impl<'a> Worker<'a> {
                         }
                         None => kept = there,
                     },
-                    Begin::Skip(path) => return Ok(Finish::Ended(self.skip(path))),
+                    Begin::Ended(end) => return Ok(Finish::Ended(end)),
                 },
                 Verdict::Rest { bytes, total } => {
                     let part = self.part.as_mut().expect("a rest is asked for a part");
@@ -241,38 +224,13 @@ impl<'a> Worker<'a> {
             answer => answer,
         };
         self.part_of = self.place;
+        self.set_date(answer.as_ref());
         // From here on the segments judge their host, each for itself.
         let slot = self.slot.take().expect("asked with leave only");
         match self.in_segments(answer, claims, slot)? {
             Some(finish) => Ok(finish),
             None => self.attempt(),
         }
-    }
-
-    /// Looks for the file before the first request, where the name is known by then.
-    fn is_skipped(&mut self) -> Result<bool, Failure> {
-        if self.run.settings.naming.existing != Existing::Skip || self.part.is_some() {
-            return Ok(false);
-        }
-        let Some(folder) = &self.run.folder else {
-            return Ok(false);
-        };
-        let wanted = self.wanted(None);
-        match folder.existed_before(&wanted) {
-            Ok(false) => Ok(false),
-            Ok(true) => {
-                let path = folder.path_of(&wanted);
-                self.skip(path);
-                Ok(true)
-            }
-            Err(e) => Err(Failure::file(&e, folder.path_of(&wanted).display())),
-        }
-    }
-
-    fn skip(&mut self, path: PathBuf) -> End {
-        self.facts.bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        self.facts.path = Some(path);
-        End::Skipped
     }
 
     /// The first request: the clock begins.
@@ -288,21 +246,27 @@ impl<'a> Worker<'a> {
 
     /// Makes ready for a whole file.
     fn begin(&mut self, answer: &Answer, pin: Pin) -> Result<Begin, Failure> {
-        let Some(folder) = &self.run.folder else {
-            return Ok(Begin::Here);
-        };
         if self.part.is_none() {
-            let wanted = self.wanted(Some(answer));
-            let existing = self.run.settings.naming.existing;
+            let Some(wanted) = self.wanted(Some(answer))? else {
+                return Ok(Begin::Here);
+            };
+            if let Some(end) = self.is_there(&wanted, &pin)? {
+                return Ok(Begin::Ended(end));
+            }
+            let existing = self.existing();
             if existing == Existing::Number {
-                self.part = Part::small(folder, &wanted, existing, &pin, &self.run.committer);
+                let Wanted { folder, name } = &wanted;
+                self.part = Part::small(folder, name, existing, &pin, &self.run.committer);
             }
             if self.part.is_some() {
                 return Ok(Begin::Here);
             }
             let part = match self.open(&wanted)? {
                 Opened::Part(part) => part,
-                Opened::Skip(path) => return Ok(Begin::Skip(path)),
+                Opened::Skip(path) => {
+                    let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+                    return Ok(Begin::Ended(self.skip(path, bytes)));
+                }
             };
             let kept = part.keeps();
             // A partial file of this very version: its rest is enough.
@@ -320,6 +284,7 @@ impl<'a> Worker<'a> {
 
     /// Takes the body, of which `bytes` belong to us, and publishes the file.
     fn receive(&mut self, mut answer: Answer, bytes: Option<u64>) -> Result<Finish, Failure> {
+        self.set_date(Some(&answer));
         let expected = bytes.or_else(|| answer.fields().content_length);
         let total = match &self.part {
             Some(part) => part.pin().total(),
@@ -421,5 +386,5 @@ enum Begin {
     /// Part of it is on disk: ask for the rest.
     From(u64),
     /// The file is there.
-    Skip(PathBuf),
+    Ended(End),
 }

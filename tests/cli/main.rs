@@ -21,6 +21,7 @@ mod datagrams;
 mod demo;
 mod get;
 mod get_input;
+mod get_names;
 mod get_network;
 mod get_pace;
 mod get_signals;

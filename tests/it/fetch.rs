@@ -2,6 +2,7 @@
 //!
 //! The numbers in the comments are those of the cases that the peers were run against.
 
+mod again;
 mod auth;
 mod cookies;
 mod decode;
@@ -9,6 +10,7 @@ mod framing;
 mod http2;
 mod names;
 mod pace;
+mod places;
 mod proxy;
 mod resume;
 mod retry;
