@@ -4,11 +4,14 @@
 
 mod again;
 mod auth;
+mod cases;
 mod cookies;
 mod decode;
+mod faults;
 mod framing;
 mod http2;
 mod names;
+mod odd;
 mod pace;
 mod places;
 mod proxy;

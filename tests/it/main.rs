@@ -21,6 +21,8 @@ mod datagrams;
 mod duplex;
 mod fair;
 #[cfg(feature = "fetch")]
+mod faulty;
+#[cfg(feature = "fetch")]
 mod fetch;
 mod frame;
 mod gevent;

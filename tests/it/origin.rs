@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     /// How many requests for this path came before.
@@ -29,8 +30,15 @@ impl Request {
 
     /// The first byte that is asked for.
     pub(crate) fn range_start(&self) -> Option<usize> {
+        self.range().map(|(start, _)| start)
+    }
+
+    /// The first byte that is asked for, and the last one if it is named.
+    pub(crate) fn range(&self) -> Option<(usize, Option<usize>)> {
         let range = self.header("range")?.strip_prefix("bytes=")?;
-        range.strip_suffix('-')?.parse().ok()
+        let (start, last) = range.split_once('-')?;
+        let last = Some(last).filter(|last| !last.is_empty());
+        Some((start.parse().ok()?, last.map(str::parse).transpose().ok()?))
     }
 }
 
@@ -171,7 +179,8 @@ impl Shared {
         if input.read_line(&mut line).ok()? == 0 {
             return None;
         }
-        let path = line.split(' ').nth(1)?.to_owned();
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
         let mut headers = Vec::new();
         loop {
             let mut line = String::new();
@@ -184,6 +193,7 @@ impl Shared {
         let mut log = self.log.lock().unwrap();
         let nth = log.iter().filter(|request| request.path == path).count();
         let request = Request {
+            method,
             path,
             headers,
             nth,
@@ -230,14 +240,15 @@ impl<'a> Served<'a> {
 
     pub(crate) fn answer(&self, request: &Request, wire: &mut Wire) -> Then {
         let same = request.header("if-range") == Some(self.etag) || !self.honours_if_range;
-        let start = request.range_start().filter(|_| same);
-        let etag = format!("ETag: {}", self.etag);
         let total = self.body.len();
-        let (head, body) = match start {
-            Some(start) => {
-                let range = format!("Content-Range: bytes {start}-{}/{total}", total - 1);
-                let head = head("206 Partial Content", &[&etag, &range], total - start);
-                (head, &self.body[start..])
+        let range = request.range().filter(|(start, _)| same && *start < total);
+        let etag = format!("ETag: {}", self.etag);
+        let (head, body) = match range {
+            Some((start, last)) => {
+                let end = last.map_or(total, |last| total.min(last + 1));
+                let range = format!("Content-Range: bytes {start}-{}/{total}", end - 1);
+                let head = head("206 Partial Content", &[&etag, &range], end - start);
+                (head, &self.body[start..end])
             }
             None => (head("200 OK", &[&etag], total), self.body),
         };
