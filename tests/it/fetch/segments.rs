@@ -142,9 +142,12 @@ fn who_has_nothing_left_takes_half_of_what_another_has_to_fetch() {
     let ranges = ranges(&origin);
     assert_eq!(ranges[..2], [None, Some((HALF, LENGTH))]);
     // Where exactly depends on how much had been read by then.
-    let (stolen, end) = ranges[2].unwrap();
-    assert_eq!(end, LENGTH);
-    assert!((HALF + HALF / 2..=HALF + HALF / 2 + 500).contains(&stolen));
+    // Who helped may be done first and help once more.
+    let half = HALF + HALF / 2..=HALF + HALF / 2 + 500;
+    let is_half = |range: &Option<(usize, usize)>| {
+        range.is_some_and(|(start, end)| half.contains(&start) && end == LENGTH)
+    };
+    assert!(ranges[2..].iter().any(is_half), "{ranges:?}");
     folder.assert_holds(&[("f", &body)]);
 }
 
