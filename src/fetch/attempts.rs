@@ -81,6 +81,9 @@ impl Worker<'_> {
         let Some(wanted) = self.wanted(None)? else {
             return Ok(());
         };
+        if wanted.folder.was_empty() {
+            return Ok(());
+        }
         let facts = wanted.folder.facts(&wanted.name);
         if facts.is_some_and(|facts| facts.is_about(self.url))
             && let Opened::Part(part) = self.open(&wanted)?

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, accessat, fstat, openat, statat, unlinkat,
+    Access, AtFlags, Dir, FileType, Mode, OFlags, accessat, fstat, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -27,6 +27,8 @@ pub(crate) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
     id: FolderId,
+    /// Nothing was in it when it was opened: what is not looked for costs nothing.
+    was_empty: bool,
     /// Shared by those that have the same folder open.
     names: Arc<Mutex<Taken>>,
 }
@@ -84,6 +86,7 @@ impl Folder {
         .map_err(failed)?;
         let stat = fstat(&fd).map_err(failed)?;
         Ok(Self {
+            was_empty: is_empty(&fd),
             fd,
             id: (stat.st_dev, stat.st_ino),
             path,
@@ -108,6 +111,11 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells whether nothing was in it when it was opened.
+    pub(crate) fn was_empty(&self) -> bool {
+        self.was_empty
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -169,7 +177,7 @@ impl Folder {
 
     /// The regular file of this name, if it was there before the run.
     pub(crate) fn existed_before(&self, name: &str) -> io::Result<Option<OnDisk>> {
-        if lock(&self.names).taken.contains(name) {
+        if self.was_empty || lock(&self.names).taken.contains(name) {
             return Ok(None);
         }
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -240,4 +248,13 @@ impl Folder {
     pub(crate) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
         rename_in(self.fd(), from, to, replace)
     }
+}
+
+/// Tells whether nothing is in a folder, as far as that can be seen.
+fn is_empty(folder: &OwnedFd) -> bool {
+    let Ok(mut entries) = Dir::read_from(folder) else {
+        return false;
+    };
+    entries
+        .all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
 }
