@@ -294,6 +294,13 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Its [`source`](std::error::Error::source) is the failure.
+impl From<Failure> for crate::Error {
+    fn from(failure: Failure) -> Self {
+        io::Error::other(failure).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -178,7 +178,8 @@ impl Downloader {
     /// # Errors
     /// Nothing was downloaded: the folder cannot be made or written to, an option is not
     /// valid, or the reactor cannot be started. Or all ran, and the cookies could not be
-    /// saved.
+    /// saved. Where it is about the folder, the error's
+    /// [`source`](std::error::Error::source) is a [`Failure`], which tells the class.
     ///
     /// # Examples
     ///

@@ -21,7 +21,7 @@ use super::seen::Seen;
 use super::space::Space;
 use super::stop::Stop;
 use super::ticket::Ticket;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::kill::shield;
 use crate::runtime::spawn::Builder;
 use crate::util::lock;
@@ -62,7 +62,7 @@ impl Run {
     ) -> Result<Arc<Self>> {
         let folders = match settings.disk.discard {
             true => None,
-            false => Some(Folders::open(&settings.naming.dir).map_err(Error::message)?),
+            false => Some(Folders::open(&settings.naming.dir)?),
         };
         let journal = match &folders {
             Some(folders) if settings.disk.journal => {
@@ -215,6 +215,6 @@ impl Run {
 fn open_journal(folder: &Arc<Folder>, settings: &Settings) -> Result<Journal> {
     Journal::open(folder, settings.disk.flush != Flush::Never).map_err(|error| {
         let path = folder.path_of(JOURNAL);
-        Error::from(error).context(format!("opening {}", path.display()))
+        Failure::file(&error, format_args!("opening {}", path.display())).into()
     })
 }

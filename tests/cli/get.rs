@@ -158,9 +158,9 @@ fn get_with_unwritable_folders_fails_before_any_request() {
     let run = greenloop(["get", "http://127.0.0.1:1/x", "-d"])
         .arg(&into)
         .run();
-    run.fails_with(1, &["file/below"]);
+    run.fails_with(16, &["file/below"]);
     let run = greenloop(["get", "http://127.0.0.1:1/x", "-d", "/proc/none"]).run();
-    run.fails_with(1, &["/proc/none"]);
+    run.fails_with(16, &["/proc/none"]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn get_of_unknown_hosts_and_closed_ports_fails_with_the_reason() {
 
 fn interrupted(origin: &Origin, folder: &Folder) -> Running {
     let urls = [origin.url("file-10"), origin.url("stall-400000")];
-    let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip"]).folder(folder.path());
+    let get = greenloop(["get", &urls[0], &urls[1]]).folder(folder.path());
     let mut get = get.start();
     get.line_with("file-10");
     origin
@@ -207,7 +207,7 @@ fn ctrl_c_leaves_a_part_that_the_same_command_resumes() {
     assert_eq!((run.code, run.signal), (130, Some(2)), "{run:?}");
     assert!(
         run.stderr
-            .contains("the same command with --existing skip goes on"),
+            .contains("partial files are kept; the same command goes on"),
         "{run:?}"
     );
     let left = ["file-10", "stall-400000.part", "stall-400000.part.json"];
@@ -218,7 +218,7 @@ fn ctrl_c_leaves_a_part_that_the_same_command_resumes() {
     );
 
     let urls = [origin.url("file-10"), origin.url("stall-400000")];
-    let get = greenloop(["get", &urls[0], &urls[1], "--existing", "skip", "--json"]);
+    let get = greenloop(["get", &urls[0], &urls[1], "--json"]);
     let run = get.folder(folder.path()).run();
     let told = run.succeeds();
     assert!(

@@ -1,7 +1,9 @@
 //! The exit code of a run of downloads.
 
-use crate::cli::{EXIT_FAILURE, EXIT_PIPE_CLOSED, EXIT_USAGE, Failure, Outcome};
-use crate::fetch::{FailureKind, Report};
+use crate::cli::{EXIT_FAILURE, EXIT_PIPE_CLOSED, EXIT_USAGE, Failure, Outcome, complain};
+use crate::error::Error;
+use crate::fetch::{Failure as Cause, FailureKind, Report};
+use std::error::Error as _;
 
 /// Success only if every URL is on disk; one class of failures is told by its number, so
 /// that the code does not depend on which one came last.
@@ -15,6 +17,18 @@ pub(super) fn outcome(report: &Report, hooks_failed: u64, list_error: Option<Str
     match hooks_failed {
         0 => Ok(()),
         _ => Err(Failure::Silent(EXIT_FAILURE)),
+    }
+}
+
+/// Says why there was no run; a failure of a class has its number here, too.
+pub(super) fn not_run(error: &Error) -> Failure {
+    let text = error.to_string();
+    let failure = error
+        .source()
+        .and_then(|source| source.downcast_ref::<Cause>());
+    match failure {
+        Some(failure) => Failure::Silent(complain(&text, failure.kind().code())),
+        None => Failure::Failed(text),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::printer::To;
 use super::watcher::Watcher;
+use crate::cli::args::GetArgs;
 use crate::cli::feed::Feed;
 use crate::cli::out;
 use crate::error::Result;
 use crate::fetch::{Entry, Stop};
 use crate::runtime::signal::{end_by, not_ignored};
 use crate::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -61,13 +62,25 @@ impl Interrupt {
 const STOPPING: &str = "stopping; once more ends at once";
 
 /// How to go on after an interrupt.
-pub(super) fn resume_hint(lists: &[PathBuf]) -> String {
-    let list = if lists.iter().any(|path| path == Path::new("-")) {
-        " and list"
-    } else {
-        ""
-    };
-    format!(
-        "interrupted: partial files are kept; the same command{list} with --existing skip goes on"
-    )
+pub(super) fn resume_hint(args: &GetArgs) -> &'static str {
+    let reads_list = args
+        .input
+        .input_file
+        .iter()
+        .any(|path| path == Path::new("-"));
+    match (args.disk.no_save, args.disk.no_journal, reads_list) {
+        (true, ..) => "interrupted",
+        (false, false, false) => "interrupted: partial files are kept; the same command goes on",
+        (false, false, true) => {
+            "interrupted: partial files are kept; the same command and list goes on"
+        }
+        // Nobody remembers what is done.
+        (false, true, false) => {
+            "interrupted: partial files are kept; the same command with --existing skip goes on"
+        }
+        (false, true, true) => {
+            "interrupted: partial files are kept; the same command and list with --existing skip \
+             goes on"
+        }
+    }
 }

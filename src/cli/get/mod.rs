@@ -22,6 +22,7 @@ mod watcher;
 
 use super::args::GetArgs;
 use super::{Failure, Outcome};
+use crate::error::{Error, Result};
 use crate::fetch::{Downloader, Entry, Report};
 use crate::util::lock;
 use given::Given;
@@ -61,9 +62,9 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     };
     let report = match run_downloads(downloader.observer(observer), entries) {
         Ok(report) => report,
-        Err(failure) => {
+        Err(error) => {
             watcher.printer.finish()?;
-            return Err(failure);
+            return Err(exit::not_run(&error));
         }
     };
     let listed = manifest.map_or(Ok(()), |manifest| manifest.finish());
@@ -75,9 +76,9 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
 fn run_downloads(
     downloader: Downloader,
     entries: impl Iterator<Item = Entry> + Send + 'static,
-) -> Result<Report, Failure> {
-    let run = crate::try_spawn(move || downloader.run(entries)).map_err(Failure::failed)?;
-    Ok(run.join().map_err(Failure::failed)??)
+) -> Result<Report> {
+    let run = crate::try_spawn(move || downloader.run(entries))?;
+    run.join().map_err(Error::message)?
 }
 
 /// Waits for the hooks, says the last words, and chooses the exit code.
@@ -105,7 +106,7 @@ fn finish(
     let words = summary::words(args, report, &gathered);
     if signal.is_some() {
         watcher.say(To::Error, |text| {
-            text.push_str(&resume_hint(&args.input.input_file));
+            text.push_str(resume_hint(args));
             text.push('\n');
         });
     }
