@@ -56,7 +56,9 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
-    let notes = command.get_after_long_help().or(command.get_after_help());
+    let notes = command
+        .get_after_long_help()
+        .or_else(|| command.get_after_help());
     if let Some(notes) = notes {
         after_help(&notes.to_string()).to_writer(&mut text)?;
     }

@@ -68,7 +68,7 @@ struct State {
 }
 
 enum Job {
-    Whole(Whole),
+    Whole(Box<Whole>),
     Done(Arc<PartFile>),
 }
 
@@ -97,7 +97,7 @@ impl Committer {
     /// # Switching
     /// May switch, while too many files wait.
     pub(crate) fn submit(&self, whole: Whole) {
-        let mut job = Some(Job::Whole(whole));
+        let mut job = Some(Job::Whole(Box::new(whole)));
         let submitted = shield(|| {
             wait_for(
                 &self.0.state,
@@ -107,8 +107,8 @@ impl Committer {
                 |state| state.has_room().then(|| self.enqueue(state, job.take())),
             )
         });
-        if let (Err(error), Some(Job::Whole(Whole { ticket, .. }))) = (submitted, job) {
-            ticket.settle(End::Failed(Failure::new(
+        if let (Err(error), Some(Job::Whole(whole))) = (submitted, job) {
+            whole.ticket.settle(End::Failed(Failure::new(
                 FailureKind::Internal,
                 error.to_string(),
             )));
@@ -152,7 +152,7 @@ impl Committer {
             let mut whole = Vec::new();
             for job in group {
                 match job {
-                    Job::Whole(one) => whole.push(one),
+                    Job::Whole(one) => whole.push(*one),
                     Job::Done(file) => {
                         if let Err(error) = file.save_done(true) {
                             log::warn!("{}: {error}", file.path().display());

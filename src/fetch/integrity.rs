@@ -110,7 +110,7 @@ impl Downloader {
         settings.verify.load()?;
         let targets = (1..)
             .zip(urls)
-            .map(|(id, entry)| Ok(target(&settings, id, &entry.into())));
+            .map(|(id, entry)| Ok(target(&settings, id, &entry.into()).map_err(|check| *check)));
         self.look_at(targets, each)
     }
 
@@ -195,12 +195,14 @@ impl Downloader {
 }
 
 /// The file of an entry, as far as its URL tells; or what is wrong with the entry.
-fn target(settings: &Settings, id: u64, entry: &Entry) -> Result<Target, FileCheck> {
-    let bad = |failure| FileCheck {
-        name: entry.to_string().into(),
-        path: PathBuf::new(),
-        verified: Vec::new(),
-        failure: Some(failure),
+fn target(settings: &Settings, id: u64, entry: &Entry) -> Result<Target, Box<FileCheck>> {
+    let bad = |failure| {
+        Box::new(FileCheck {
+            name: entry.to_string().into(),
+            path: PathBuf::new(),
+            verified: Vec::new(),
+            failure: Some(failure),
+        })
     };
     let url = entry
         .url()

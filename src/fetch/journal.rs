@@ -160,11 +160,10 @@ fn open_shared(folder: &Folder, how: OFlags) -> io::Result<Option<File>> {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
+        // Where there are no locks, it is shared without.
+        if flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
             // Somebody is about to remove it.
-            Err(Errno::WOULDBLOCK) => continue,
-            // Where there are no locks, it is shared without.
-            Ok(()) | Err(_) => {}
+            continue;
         }
         let ours = file.metadata()?.ino();
         match statat(folder.fd(), JOURNAL, AtFlags::SYMLINK_NOFOLLOW) {

@@ -1,11 +1,25 @@
 //! The batch downloader: a greenlet per URL, on one HTTP client.
 //!
 //! ```text
-//!   input ──► plan ──► run ──► greenlet per URL (worker) ──► client ──► reactor (sockets)
-//!  (lines)  (entries)   │            │  retry, resume, hosts
-//!                       │            └──► sink ──► NAME.part ──► NAME
-//!                       └──► events, outcomes, report
+//!   input ──► run ──► greenlet per URL ──► worker ──► client ──► reactor (sockets)
+//!  (entries)   │      (ticket, attempts)     │ └──► crew, for segments ──┘
+//!              │                             ▼
+//!              │                        part (memory or NAME.part) ──► commit ──► NAME
+//!              └──► events, outcomes, report                              └──► journal
 //! ```
+//!
+//! | question | files |
+//! |---|---|
+//! | what is to be fetched | `list/`, `glob`, `plan`, `entry`, `seen` |
+//! | which run, which download | `run`, `flow`, `ticket`, `attempts`, `worker`, `stop`, `report`, `failure` |
+//! | where it goes | `place`, `template`, `name`, `folders`, `folder`, `there`, `unchanged` |
+//! | when, how fast, from which host | `slot`, `hosts`, `gate`, `width`, `auto`, `breaker`, `budget`, `retry`, `mirrors`, `limit`, `meter`, `speed` |
+//! | how it is asked | `client/`, `reactor`, `decode`, `statuses` |
+//! | how bytes become a file | `part`, `part_file`, `facts`, `resume`, `space`, `commit`, `journal` |
+//! | how many fetch one file | `segments`, `crew`, `claims`, `ranges` |
+//! | whether it is the right one | `check`, `verify`, `hasher`, `checksum`, `sums`, `listed`, `digests`, `expect`, `integrity` |
+//!
+//! `options/` has the settings of each question, with the methods that set them.
 //!
 //! Promises:
 //! - a file under its final name is whole: its length was checked where the server says
@@ -15,8 +29,8 @@
 //! - names stay in the folder, and what is there already is not overwritten unasked;
 //! - headers and passwords meant for one host are not sent to another.
 //!
-//! Bodies are stored as they are sent: no encoding is asked for, and one that comes anyway
-//! is not undone.
+//! Bodies are stored as they are sent, and no encoding is asked for, unless compressed
+//! answers are accepted: those are undone on the way.
 //!
 //! Printing does not belong here: see [`Observer`] for progress and [`Report`] for the end.
 
@@ -126,7 +140,8 @@ pub use reqwest::Url;
 #[derive(Clone)]
 #[must_use]
 pub struct Downloader {
-    settings: Settings,
+    /// In a box, because each option moves the downloader.
+    settings: Box<Settings>,
     observer: Option<Arc<dyn Observer>>,
     stop: Stop,
 }
@@ -141,7 +156,7 @@ impl Downloader {
     /// A downloader into the current folder, with the defaults named at each option.
     pub fn new() -> Self {
         Self {
-            settings: Settings::default(),
+            settings: Box::default(),
             observer: None,
             stop: Stop::default(),
         }

@@ -249,7 +249,7 @@ impl Part {
             // The new version may not be a small one.
             return match self.pin.total() {
                 Some(total) if total <= SMALL_BYTES_MAX => Ok(()),
-                _ => self.to_disk(url),
+                _ => self.move_to_disk(url),
             };
         }
         self.pin = pin;
@@ -308,7 +308,7 @@ impl Part {
     }
 
     /// Moves what is in memory to a partial file.
-    fn to_disk(&mut self, url: &Url) -> Result<(), Failure> {
+    fn move_to_disk(&mut self, url: &Url) -> Result<(), Failure> {
         let Store::Memory(bytes) = &mut self.store else {
             return Ok(());
         };
@@ -367,7 +367,7 @@ impl Part {
             });
             return Ok(());
         }
-        self.to_disk(url)?;
+        self.move_to_disk(url)?;
         self.flush()
     }
 
@@ -431,7 +431,7 @@ impl Part {
         if self.keeps() == 0 && matches!(self.store, Store::Memory(_)) {
             return Ok(false);
         }
-        self.to_disk(url)?;
+        self.move_to_disk(url)?;
         // If the rest does not fit on the disk, what is there still counts.
         let _ = self.flush();
         match &self.store {

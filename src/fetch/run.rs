@@ -32,7 +32,7 @@ const TAKEN_PER_JOB: usize = 4;
 
 /// What the downloads of a run share.
 pub(crate) struct Run {
-    pub(crate) settings: Settings,
+    pub(crate) settings: Box<Settings>,
     pub(crate) client: Client,
     pub(crate) hosts: Hosts,
     pub(crate) committer: Committer,
@@ -55,8 +55,12 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "once per run; its parts are made by value"
+    )]
     pub(crate) fn new(
-        settings: Settings,
+        settings: Box<Settings>,
         stop: Stop,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
@@ -138,6 +142,10 @@ impl Run {
     }
 
     /// Starts the greenlet for one entry; false if the run has been stopped.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "a ticket by value, on the way to its greenlet"
+    )]
     fn launch(self: &Arc<Self>, id: u64, entry: Entry) -> bool {
         let ticket = Ticket::new(self.clone(), id, entry);
         // Listed before it runs, so that it finds its place to leave.

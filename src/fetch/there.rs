@@ -177,7 +177,7 @@ impl Worker<'_> {
         {
             // A part need not repeat the date of the whole.
             let told = answer.and_then(|answer| answer.fields().last_modified);
-            let date = told.or(part.pin().last_modified.as_deref());
+            let date = told.or_else(|| part.pin().last_modified.as_deref());
             let date = date.and_then(|date| modified(date, SystemTime::now()));
             part.set_modified(date);
         }

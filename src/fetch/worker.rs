@@ -138,6 +138,10 @@ impl<'a> Worker<'a> {
     }
 
     /// The requests of an attempt that has leave for them.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "without optimization each arm has a copy of its own"
+    )]
     fn ask(&mut self) -> Result<Finish, Failure> {
         if self.is_kept_for(self.place)
             && let Some(claims) = self.holes()
@@ -283,6 +287,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes the body, of which `bytes` belong to us, and publishes the file.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "without optimization each arm has a copy of its own"
+    )]
     fn receive(&mut self, mut answer: Answer, bytes: Option<u64>) -> Result<Finish, Failure> {
         self.set_date(Some(&answer));
         let expected = bytes.or_else(|| answer.fields().content_length);

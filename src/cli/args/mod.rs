@@ -149,7 +149,7 @@ On a terminal, what could control it is escaped. Exit code: 0 the room or the in
 
     /// Download many URLs at once, a greenlet per URL
     #[command(after_help = crate::cli::get::help::SHORT, after_long_help = crate::cli::get::help::long())]
-    Get(GetArgs),
+    Get(Box<GetArgs>),
 
     /// Send files to a server of uploads
     #[command(

@@ -54,7 +54,7 @@ impl Template {
             .map(|word| filled(word, &places, &mut is_filled))
             .collect();
         if !is_filled {
-            words.push(path.unwrap_or(outcome.url.as_ref()).to_owned());
+            words.push(path.unwrap_or_else(|| outcome.url.as_ref()).to_owned());
         }
         words
     }

@@ -76,9 +76,8 @@ impl Manifest {
     }
 
     fn line(&self, outcome: &Outcome) -> Option<Vec<u8>> {
-        let path = match (&outcome.end, &outcome.path) {
-            (End::Saved, Some(path)) => path,
-            _ => return None,
+        let (End::Saved, Some(path)) = (&outcome.end, &outcome.path) else {
+            return None;
         };
         let mut checksums = outcome.checksums.iter();
         let checksum = checksums.find(|sum| sum.algorithm() == self.algorithm)?;

@@ -125,10 +125,6 @@ fn hooks(args: &GetArgs) -> Result<hooks::Wanted, Failure> {
     })
 }
 
-#[expect(
-    clippy::large_stack_frames,
-    reason = "a long chain on the OS thread's stack"
-)]
 fn downloader(args: &GetArgs) -> Downloader {
     let downloader = Downloader::new().keep_outcomes(false);
     let downloader = args.naming.apply(downloader);

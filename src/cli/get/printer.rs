@@ -53,13 +53,15 @@ struct State {
     is_idle: bool,
 }
 
+/// How often to say how things stand, and how.
+pub(super) type Standing = (Duration, Box<dyn FnMut(&mut Voice<'_>) + Send>);
+
 /// What is drawn besides the text.
 pub(super) struct Drawn {
     pub(super) tally: Arc<Tally>,
     /// Bars on standard error.
     pub(super) has_bars: bool,
-    /// How often to say how things stand, and how.
-    pub(super) standing: Option<(Duration, Box<dyn FnMut(&mut Voice<'_>) + Send>)>,
+    pub(super) standing: Option<Standing>,
     pub(super) records: Vec<(To, Record)>,
     /// What to do when nobody reads standard output any more.
     pub(super) on_pipe_closed: Box<dyn FnOnce() + Send>,
@@ -235,7 +237,8 @@ impl Writer {
     fn end(self) -> Outcome {
         let records = self.drawn.records.into_iter();
         let kept = records.map(|(_, record)| record.finish());
-        self.outcome.and(kept.fold(Ok(()), Result::and))
+        let kept = kept.fold(Ok(()), Result::and);
+        self.outcome.and(kept)
     }
 
     /// Goes on after a failure: the downloads do, and the exit code tells.

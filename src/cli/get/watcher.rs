@@ -3,7 +3,7 @@
 use super::bars::total_line;
 use super::ends::Ends;
 use super::hooks::{Hooks, Wanted};
-use super::printer::{Drawn, Printer, To, Voice};
+use super::printer::{Drawn, Printer, Standing, To, Voice};
 use super::rate::Rate;
 use super::record::Record;
 use super::tally::Tally;
@@ -227,8 +227,6 @@ fn records(args: &WatchArgs) -> Result<Vec<(To, Record)>, Failure> {
     let records = wanted.into_iter().filter_map(open);
     Ok(records.collect::<Result<_, _>>()?)
 }
-
-type Standing = (Duration, Box<dyn FnMut(&mut Voice<'_>) + Send>);
 
 /// What is said at intervals where no bars say it.
 fn standing(

@@ -169,6 +169,10 @@ impl Client {
     /// Asks, and goes where the answers point to, until one does not.
     ///
     /// Any final status is an answer; an error is that there is none.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "without optimization each arm has a copy of its own"
+    )]
     pub(crate) fn get(&self, ask: &Ask<'_>, total: Deadline) -> Result<Answer, Failure> {
         let mut at = ask.url.clone();
         let in_url = auth::take(&mut at);

@@ -17,6 +17,10 @@ use crate::fetch::options::{Network, TlsVersion, Trust};
 use crate::net::tls::Anybody;
 
 /// What connections are made with.
+#[expect(
+    clippy::large_stack_frames,
+    reason = "once per run; rustls' builder is moved at each of its calls"
+)]
 pub(super) fn config(parts: &Network) -> Result<ClientConfig> {
     let trust = &parts.trust;
     let provider = Arc::new(ring::default_provider());

@@ -91,7 +91,8 @@ impl Default for Naming {
 
 impl Naming {
     pub(crate) fn uses_disposition(&self) -> bool {
-        self.content_disposition.unwrap_or(self.tree.is_none())
+        self.content_disposition
+            .unwrap_or_else(|| self.tree.is_none())
     }
 
     pub(crate) fn sets_remote_time(&self) -> bool {
