@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::hosts::ended;
 use super::mirrors::Mirrors;
 use super::part::Opened;
@@ -115,12 +115,16 @@ impl Worker<'_> {
         {
             log::debug!("{}: {error}", without_password(self.url));
         }
-        let left = self.part.as_ref().map_or(0, |part| {
-            part.pin()
-                .total()
-                .unwrap_or(0)
-                .saturating_sub(part.length())
-        });
-        failure.kind() == FailureKind::DiskFull && self.run.wait_for_room(self.id, failure, left)
+        let Some(folders) = self.run.folders.as_ref().filter(|_| failure.is_no_room()) else {
+            return false;
+        };
+        let (folder, left) = match &self.part {
+            Some(part) => {
+                let total = part.pin().total().unwrap_or(0);
+                (part.folder(), total.saturating_sub(part.length()))
+            }
+            None => (&**folders.root(), 0),
+        };
+        self.run.wait_for_room(self.id, failure, folder, left)
     }
 }

@@ -19,7 +19,7 @@ use super::part::Part;
 use super::part_file::PartFile;
 use super::report::End;
 use super::ticket::Ticket;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::kill::shield;
 use crate::runtime::park::{WaitList, wait_for};
@@ -59,8 +59,6 @@ struct State {
     bytes: usize,
     /// Open files in the queue.
     open: usize,
-    /// The thread runs.
-    runs: bool,
     /// No more will come.
     closed: bool,
     /// Who waits for room in the queue.
@@ -129,15 +127,17 @@ impl Committer {
             state.count(whole, 1);
         }
         state.queue.extend(job);
-        if !state.runs {
-            let committer = self.clone();
-            let thread = std::thread::Builder::new().name("greenloop-files".into());
-            match thread.spawn(move || committer.work()) {
-                Ok(_) => state.runs = true,
-                Err(error) => log::error!("starting the thread for files: {error}"),
-            }
-        }
         self.0.changed.notify_one();
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(&self) -> Result<()> {
+        let committer = self.clone();
+        std::thread::Builder::new()
+            .name("greenloop-files".into())
+            .spawn(move || committer.work())
+            .map_err(|e| Error::from(e).context("starting the thread for files"))?;
+        Ok(())
     }
 
     /// Ends the thread when it has done what was handed over.
@@ -168,7 +168,6 @@ impl Committer {
         let mut state = lock(&self.0.state);
         while state.queue.is_empty() {
             if state.closed {
-                state.runs = false;
                 return None;
             }
             let waited = self.0.changed.wait(state);
@@ -263,7 +262,7 @@ impl Whole {
             };
             match self.part.write_out(url) {
                 Ok(()) => return Some(self),
-                Err(failure) if self.ticket.wait_for_room(&failure, self.part.length()) => {}
+                Err(failure) if self.ticket.wait_for_room(&failure, &self.part) => {}
                 Err(failure) => return self.fail(failure),
             }
         }

@@ -122,6 +122,7 @@ pub struct Failure {
     status: Option<u16>,
     retry_after: Option<Duration>,
     transient: bool,
+    no_room: bool,
     lost_connection: bool,
     refused: bool,
     shed: bool,
@@ -137,6 +138,7 @@ impl Failure {
             status: None,
             retry_after: None,
             transient: false,
+            no_room: false,
             lost_connection: false,
             refused: false,
             shed: false,
@@ -182,7 +184,11 @@ impl Failure {
             _ if error.raw_os_error() == Some(libc::ELOOP) => FailureKind::CannotCreate,
             _ => FailureKind::Io,
         };
-        Self::new(kind, format!("{what}: {}", IoText(error)))
+        let mut failure = Self::new(kind, format!("{what}: {}", IoText(error)));
+        // Not a limit on the size of files: that stays as it is.
+        failure.no_room =
+            kind == FailureKind::DiskFull && error.kind() != io::ErrorKind::FileTooLarge;
+        failure
     }
 
     /// Marks a failure that may pass although its class says no.
@@ -258,6 +264,11 @@ impl Failure {
 
     pub(crate) fn is_transient(&self) -> bool {
         self.transient
+    }
+
+    /// Tells whether there is no room now, and may be later.
+    pub(crate) fn is_no_room(&self) -> bool {
+        self.no_room
     }
 
     pub(crate) fn is_lost_connection(&self) -> bool {

@@ -100,6 +100,7 @@ use std::sync::Arc;
 
 use self::options::Settings;
 use self::run::Run;
+use self::stop::OnStop;
 use crate::error::{Error, Result};
 
 pub use self::checksum::{Algorithm, Checksum};
@@ -144,6 +145,7 @@ pub struct Downloader {
     settings: Box<Settings>,
     observer: Option<Arc<dyn Observer>>,
     stop: Stop,
+    on_stop: Option<OnStop>,
 }
 
 impl Default for Downloader {
@@ -159,6 +161,7 @@ impl Downloader {
             settings: Box::default(),
             observer: None,
             stop: Stop::default(),
+            on_stop: None,
         }
     }
 
@@ -172,6 +175,16 @@ impl Downloader {
     /// Who sees the events. Default: nobody.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// What is called when a run is stopped, by whomever: by its [`Stop`], by too many
+    /// failures, by a full disk. An input that waits for more is ended there. Default:
+    /// nothing.
+    ///
+    /// Called once a run, and must not wait.
+    pub fn on_stop(mut self, ends: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_stop = Some(Arc::new(ends));
         self
     }
 
@@ -213,7 +226,8 @@ impl Downloader {
         let mut settings = self.settings.clone();
         settings.verify.load()?;
         settings.network.idle_connections = settings.pace.jobs;
-        let run = Run::new(settings, self.stop.clone(), self.observer.clone())
+        let (on_stop, observer) = (self.on_stop.clone(), self.observer.clone());
+        let run = Run::new(settings, &self.stop, on_stop, observer)
             .map_err(|e: Error| e.context("starting the downloads"))?;
         let report = run.take(urls.into_iter().map(Into::into));
         run.client.save()?;

@@ -171,6 +171,11 @@ impl Part {
         }
     }
 
+    /// Where it is written to.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     pub(crate) fn pin(&self) -> &Pin {
         &self.pin
     }

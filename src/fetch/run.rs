@@ -2,6 +2,7 @@
 //! gathers the outcomes.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use super::options::{Flush, Settings};
 use super::report::{End, Event, Observer, Outcome, Report};
 use super::seen::Seen;
 use super::space::Space;
-use super::stop::Stop;
+use super::stop::{OnStop, RunStop, Stop};
 use super::ticket::Ticket;
 use crate::error::Result;
 use crate::runtime::kill::shield;
@@ -42,7 +43,7 @@ pub(crate) struct Run {
     pub(crate) journal: Option<Journal>,
     pub(crate) flow: Flow,
     pub(crate) meter: Meter,
-    pub(crate) stop: Stop,
+    pub(crate) stop: Arc<RunStop>,
     space: Space,
     observer: Option<Arc<dyn Observer>>,
     report: Mutex<Report>,
@@ -61,7 +62,8 @@ impl Run {
     )]
     pub(crate) fn new(
         settings: Box<Settings>,
-        stop: Stop,
+        stop: &Stop,
+        on_stop: Option<OnStop>,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
         let folders = match settings.disk.discard {
@@ -74,7 +76,7 @@ impl Run {
             }
             _ => None,
         };
-        Ok(Arc::new(Self {
+        let run = Arc::new(Self {
             client: Client::new(&settings.network)?,
             hosts: Hosts::new(&settings.pace),
             committer: Committer::new(&settings.disk),
@@ -82,12 +84,16 @@ impl Run {
             journal,
             flow: Flow::new(settings.pace.jobs.saturating_mul(TAKEN_PER_JOB)),
             meter: Meter::new(&settings.pace),
-            stop,
+            stop: stop.begin_run(on_stop),
             space: Space::new(settings.disk.full_wait),
             observer,
             report: Mutex::default(),
             settings,
-        }))
+        });
+        if run.folders.is_some() {
+            run.committer.start()?;
+        }
+        Ok(run)
     }
 
     /// Takes the input to its end, or to the stop, and waits for every download.
@@ -179,8 +185,13 @@ impl Run {
     }
 
     pub(crate) fn tell(&self, id: u64, event: &Event<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.event(id, event);
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        // Events come from the thread that commits files, too, which has to live on.
+        let told = catch_unwind(AssertUnwindSafe(|| observer.event(id, event)));
+        if told.is_err() {
+            log::error!("the observer of download {id} panicked");
         }
     }
 
@@ -203,15 +214,16 @@ impl Run {
     ///
     /// # Switching
     /// May switch; blocks the committer's thread.
-    pub(crate) fn wait_for_room(&self, id: u64, failure: &Failure, bytes: u64) -> bool {
-        let Some(folders) = &self.folders else {
-            return false;
-        };
-        let came = self
-            .space
-            .wait(folders.root(), bytes, &self.stop, |patience| {
-                self.tell(id, &Event::DiskFull { failure, patience });
-            });
+    pub(crate) fn wait_for_room(
+        &self,
+        id: u64,
+        failure: &Failure,
+        folder: &Folder,
+        bytes: u64,
+    ) -> bool {
+        let came = self.space.wait(folder, bytes, &self.stop, |patience| {
+            self.tell(id, &Event::DiskFull { failure, patience });
+        });
         if !came {
             // The others would only fill what little is left.
             self.stop.stop();

@@ -1,14 +1,14 @@
-//! Ends a run, or one of its downloads, early.
+//! Ends runs, or one of their downloads, early.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::runtime::greenlet::Handle;
 use crate::util::lock;
 
-/// Ends a run early. Clones stop the same runs.
+/// Ends the runs of a downloader early. Clones stop the same runs.
 ///
 /// # Examples
 ///
@@ -28,9 +28,7 @@ pub struct Stop(Arc<StopState>);
 #[derive(Default)]
 struct StopState {
     stopped: AtomicBool,
-    /// Downloads that have not ended, by their id.
-    /// `None` for one that is just being started.
-    active: Mutex<HashMap<u64, Option<Handle>>>,
+    runs: Mutex<Vec<Weak<RunStop>>>,
 }
 
 impl Stop {
@@ -44,9 +42,8 @@ impl Stop {
     /// Never switches.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        let active: Vec<_> = lock(&self.0.active).values().flatten().cloned().collect();
-        for handle in active {
-            handle.kill();
+        for run in self.runs() {
+            run.stop();
         }
     }
 
@@ -58,26 +55,98 @@ impl Stop {
         self.0.stopped.load(Ordering::SeqCst)
     }
 
-    /// Ends one download, by its id in the [`Event`]s; false if it is not under way.
+    /// Ends one download, by its id in the [`Event`](super::Event)s; false if it is not
+    /// under way. Of several runs at once, each that has such a download ends it.
     ///
     /// Its partial file stays if it can be gone on from.
     ///
     /// # Switching
     /// Never switches.
     pub fn kill(&self, id: u64) -> bool {
-        let handle = lock(&self.0.active).get(&id).cloned().flatten();
+        let killed = self.runs().into_iter().filter(|run| run.kill(id));
+        killed.count() > 0
+    }
+
+    /// The end of a run that begins. `on_stop` is called when it is stopped, by whomever.
+    pub(crate) fn begin_run(&self, on_stop: Option<OnStop>) -> Arc<RunStop> {
+        let run = Arc::new(RunStop {
+            stopped: AtomicBool::new(false),
+            active: Mutex::default(),
+            on_stop,
+        });
+        {
+            let mut runs = lock(&self.0.runs);
+            runs.retain(|run| run.strong_count() > 0);
+            runs.push(Arc::downgrade(&run));
+        }
+        // A stop that came in between has not seen it.
+        if self.is_stopped() {
+            run.stop();
+        }
+        run
+    }
+
+    fn runs(&self) -> Vec<Arc<RunStop>> {
+        lock(&self.0.runs)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stop")
+            .field("is_stopped", &self.is_stopped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is called when a run is stopped.
+pub(crate) type OnStop = Arc<dyn Fn() + Send + Sync>;
+
+/// Ends one run.
+pub(crate) struct RunStop {
+    stopped: AtomicBool,
+    /// Downloads that have not ended, by their id.
+    /// `None` for one that is just being started.
+    active: Mutex<HashMap<u64, Option<Handle>>>,
+    on_stop: Option<OnStop>,
+}
+
+impl RunStop {
+    /// Stops the run.
+    pub(crate) fn stop(&self) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let active: Vec<_> = lock(&self.active).values().flatten().cloned().collect();
+        for handle in active {
+            handle.kill();
+        }
+        if let Some(on_stop) = &self.on_stop {
+            on_stop();
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        let handle = lock(&self.active).get(&id).cloned().flatten();
         handle.inspect(Handle::kill).is_some()
     }
 
     /// Makes a place for a download that is about to start; false if all are stopped.
     pub(crate) fn enlist(&self, id: u64) -> bool {
-        lock(&self.0.active).insert(id, None);
+        lock(&self.active).insert(id, None);
         !self.is_stopped()
     }
 
     /// Takes the handle of a download that was started, unless it has ended by now.
     pub(crate) fn list(&self, id: u64, handle: Handle) {
-        if let Some(place) = lock(&self.0.active).get_mut(&id) {
+        if let Some(place) = lock(&self.active).get_mut(&id) {
             *place = Some(handle.clone());
         }
         // A stop that came in between has not seen it.
@@ -88,14 +157,6 @@ impl Stop {
 
     /// Forgets a download that has ended.
     pub(crate) fn unlist(&self, id: u64) {
-        lock(&self.0.active).remove(&id);
-    }
-}
-
-impl fmt::Debug for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stop")
-            .field("is_stopped", &self.is_stopped())
-            .finish_non_exhaustive()
+        lock(&self.active).remove(&id);
     }
 }

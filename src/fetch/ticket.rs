@@ -116,8 +116,11 @@ impl Ticket {
 
     /// Waits for room after a failure that says that there is none. False if the failure
     /// stands: it is another one, or the wait is over.
-    pub(crate) fn wait_for_room(&self, failure: &Failure, bytes: u64) -> bool {
-        failure.kind() == FailureKind::DiskFull && self.run.wait_for_room(self.id, failure, bytes)
+    pub(crate) fn wait_for_room(&self, failure: &Failure, part: &Part) -> bool {
+        failure.is_no_room()
+            && self
+                .run
+                .wait_for_room(self.id, failure, part.folder(), part.length())
     }
 }
 

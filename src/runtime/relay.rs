@@ -163,16 +163,17 @@ pub(crate) fn wake_all(mut tasks: Vec<Arc<Task>>) {
             wakes.append(&mut tasks);
             is_first
         };
-        // What lies there already has had a bell rung for it, which delivers all.
+        // What lies there already has a bell rung for it, which delivers all: or about to
+        // be rung, by somebody who may be slow.
         if is_first {
             ring_next();
-            check_soon();
         }
+        check_soon();
     }
 }
 
 fn check_soon() {
-    if !CHECKING.swap(true, Ordering::SeqCst) {
+    if !CHECKING.load(Ordering::SeqCst) && !CHECKING.swap(true, Ordering::SeqCst) {
         timer::check_relay_at(clock::now().saturating_add(ANSWER_NANOS_MAX));
     }
 }

@@ -56,6 +56,10 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let watcher = Watcher::start(&args.watch, hooks, sources.names.clone(), on_pipe_closed)?;
     let interrupt = Interrupt::watch(&stop, &sources.queue, Some(&watcher))?;
     let entries = watcher.paced(sources.entries(), stop);
+    let downloader = {
+        let queue = sources.queue.clone();
+        downloader.on_stop(move || queue.close())
+    };
     let observer = Noting {
         manifest: manifest.clone(),
         inner: watcher.observer(),

@@ -105,7 +105,6 @@ impl Reading {
                 }
             }
         }
-        self.queue.close();
     }
 
     /// Reads a list to its end, or to where it breaks: the others are still read. False if
@@ -129,6 +128,13 @@ impl Reading {
     fn put(&mut self, entry: Entry) -> bool {
         self.next_id += 1;
         self.queue.put(entry).unwrap_or(false)
+    }
+}
+
+/// Whatever ends the reading, the run does not wait for more.
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
