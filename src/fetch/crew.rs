@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use super::claims::{Claim, Claims};
 use super::client::{Answer, Rest};
 use super::failure::{Failure, FailureKind};
+use super::heard::Heard;
 use super::part_file::{PartFile, Writer};
 use super::report::Event;
 use super::resume::{Pin, Segment};
@@ -54,7 +55,7 @@ struct State {
     failed: u32,
     last: Option<Failure>,
     /// Of the last answer.
-    status: Option<u16>,
+    heard: Option<Heard>,
 }
 
 /// Why the crew cannot go on.
@@ -119,7 +120,7 @@ impl<'a> Crew<'a> {
         };
         let answer = self.job.get(rest).map_err(Gone::Failed)?;
         let status = answer.status();
-        lock(&self.state).status = Some(status);
+        lock(&self.state).heard = Some(answer.heard());
         match self.pin.judge_segment(status, first, &answer.fields()) {
             Segment::Part { bytes } => {
                 lock(&self.state).proven = true;
@@ -260,9 +261,9 @@ impl<'a> Crew<'a> {
         lock(&self.state).last.clone()
     }
 
-    /// The status of the last answer to a segment's request.
-    pub(crate) fn status(&self) -> Option<u16> {
-        lock(&self.state).status
+    /// The head of the last answer to a segment's request.
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        lock(&self.state).heard
     }
 
     /// Bytes that came, and requests made.

@@ -46,6 +46,7 @@ mod commit;
 mod crew;
 mod decode;
 mod digests;
+mod dry_run;
 mod entry;
 mod expect;
 mod facts;
@@ -59,6 +60,7 @@ pub mod fuzz;
 mod gate;
 mod glob;
 mod hasher;
+mod heard;
 mod hosts;
 mod integrity;
 mod journal;
@@ -230,7 +232,9 @@ impl Downloader {
         let run = Run::new(settings, &self.stop, on_stop, observer)
             .map_err(|e: Error| e.context("starting the downloads"))?;
         let report = run.take(urls.into_iter().map(Into::into));
-        run.client.save()?;
+        if !run.settings.disk.dry_run {
+            run.client.save()?;
+        }
         Ok(report)
     }
 }

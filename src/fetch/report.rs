@@ -2,6 +2,7 @@
 //! end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,20 +84,32 @@ pub struct Outcome {
     pub line: Option<u64>,
     /// The URL without name and password; or the text that is none, fit for a terminal.
     pub url: String,
-    /// The file: where it is, or the partial one that stayed.
+    /// The file: where it is, or the partial one that stayed; where it would be, in a dry run.
     pub path: Option<PathBuf>,
-    /// Size of what is at `path`, or of what came if nothing is saved.
+    /// Size of what is at `path`, or of what came if nothing is saved; of what would come,
+    /// in a dry run.
     pub bytes: u64,
     /// Bytes that came over the network as content, failed attempts included.
     pub received: u64,
     /// The status of the last answer.
     pub status: Option<u16>,
+    /// Whether the last answer says that parts of the file can be asked for.
+    pub accepts_ranges: Option<bool>,
+    /// Redirects that led to the last answer.
+    pub redirects: u32,
+    /// Whom the connection of the last answer was with: the server, or a proxy.
+    pub remote: Option<SocketAddr>,
+    /// The version of HTTP that it came in: `1.1`, `2`.
+    pub http_version: Option<&'static str>,
+    /// From the first request to the head of the last answer that was asked for outside of
+    /// segments.
+    pub first_byte: Option<Duration>,
     /// Requests made, redirects not counted.
     pub tries: u32,
     /// From the first request to the end.
     pub elapsed: Duration,
     /// False if the server did not say where the file ends, so that nobody knows whether
-    /// all of it came.
+    /// all of it came; in a dry run, if it did not say the size.
     pub is_size_verified: bool,
     /// What its server says it is, without parameters: `text/html`.
     pub content_type: Option<String>,
@@ -117,6 +130,9 @@ pub enum End {
     Saved,
     /// A file of its name was there before, and was to be left alone.
     Skipped,
+    /// It would have been downloaded, but this was a
+    /// [dry run](super::Downloader::dry_run).
+    Checked,
     /// It is not there.
     Failed(Failure),
 }
@@ -126,7 +142,7 @@ impl Outcome {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.end {
             End::Failed(failure) => Some(failure),
-            End::Saved | End::Skipped => None,
+            End::Saved | End::Skipped | End::Checked => None,
         }
     }
 }
@@ -139,6 +155,8 @@ pub struct Report {
     pub saved: u64,
     /// URLs left alone because their file was there.
     pub skipped: u64,
+    /// URLs that would have been downloaded, in a dry run.
+    pub checked: u64,
     /// URLs that failed, stopped ones included.
     pub failed: u64,
     /// URLs that were in the input before.
@@ -183,6 +201,7 @@ impl Report {
         match &outcome.end {
             End::Saved => self.saved += 1,
             End::Skipped => self.skipped += 1,
+            End::Checked => self.checked += 1,
             End::Failed(failure) => {
                 self.failed += 1;
                 *self.failures.entry(failure.kind()).or_default() += 1;

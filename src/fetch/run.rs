@@ -66,7 +66,7 @@ impl Run {
         on_stop: Option<OnStop>,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
-        let folders = match settings.disk.discard {
+        let folders = match settings.disk.discard || settings.disk.dry_run {
             true => None,
             false => Some(Folders::open(&settings.naming.dir)?),
         };

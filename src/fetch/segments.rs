@@ -176,7 +176,7 @@ impl<'a> Worker<'a> {
             // Whoever is still there fetches what nobody needs.
             scope.kill_all();
         });
-        self.facts.status = crew.status().or(self.facts.status);
+        self.facts.heard = crew.heard().or(self.facts.heard);
         let (received, requests) = crew.counts();
         self.facts.received += received;
         self.facts.tries += requests;

@@ -8,6 +8,7 @@ use super::checksum::{Algorithm, Checksum};
 use super::commit::Whole;
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
+use super::heard::Heard;
 use super::journal::Saved;
 use super::part::Part;
 use super::report::{End, Event, Outcome};
@@ -37,7 +38,9 @@ pub(crate) struct FactsOfRun {
     pub(crate) path: Option<PathBuf>,
     pub(crate) bytes: u64,
     pub(crate) received: u64,
-    pub(crate) status: Option<u16>,
+    pub(crate) heard: Option<Heard>,
+    /// Since the first request.
+    pub(crate) first_byte: Option<Duration>,
     pub(crate) tries: u32,
     pub(crate) elapsed: Duration,
     pub(crate) is_size_verified: bool,
@@ -153,7 +156,8 @@ impl Ticket {
             path,
             bytes,
             received,
-            status,
+            heard,
+            first_byte,
             tries,
             elapsed,
             is_size_verified,
@@ -169,7 +173,12 @@ impl Ticket {
             path,
             bytes,
             received,
-            status,
+            status: heard.map(|heard| heard.status),
+            accepts_ranges: heard.and_then(|heard| heard.accepts_ranges),
+            redirects: heard.map_or(0, |heard| heard.redirects),
+            remote: heard.and_then(|heard| heard.remote),
+            http_version: heard.and_then(|heard| heard.version),
+            first_byte,
             tries,
             elapsed,
             is_size_verified,
@@ -179,7 +188,7 @@ impl Ticket {
             end,
         };
         let event = match outcome.end {
-            End::Saved | End::Skipped => Event::Done(&outcome),
+            End::Saved | End::Skipped | End::Checked => Event::Done(&outcome),
             End::Failed(_) => Event::Failed(&outcome),
         };
         self.run.tell(self.id, &event);

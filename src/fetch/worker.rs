@@ -174,12 +174,16 @@ impl<'a> Worker<'a> {
             };
             let is_conditional = ask.known.is_some();
             let answer = self.run.client.get(&ask, self.deadline)?;
-            self.facts.status = Some(answer.status());
+            self.facts.heard = Some(answer.heard());
+            self.facts.first_byte = self.started.map(|at| at.elapsed());
             if answer.status() == 304 && is_conditional {
                 return Ok(Finish::Ended(self.unchanged()));
             }
             let asked = rest.map(|(_, kept)| (&pin, kept));
             match judge(answer.status(), asked, &answer.fields()) {
+                Verdict::Whole(pin) if self.run.settings.disk.dry_run => {
+                    return self.only_checked(&answer, &pin);
+                }
                 Verdict::Whole(pin) => match self.begin(&answer, pin)? {
                     Begin::Here => {
                         return match self.claims(&answer) {

@@ -86,15 +86,22 @@ fn verify_by_urls_looks_at_their_files_only() {
         .lines()
         .map(|l| serde_json::from_str(l).unwrap())
         .collect();
-    let kinds: Vec<_> = lines.iter().map(|line| &line["failure"]["kind"]).collect();
+    let kinds: Vec<_> = lines.iter().map(|line| &line["failure"]).collect();
     assert_eq!(
         kinds[..3],
         [&Value::Null, &"not found".into(), &"checksum".into()],
         "{run:?}"
     );
     assert_eq!(lines[0]["verified"][0], "sha-256");
-    assert_eq!(lines[3]["summary"]["verified"], 1);
-    assert_eq!(lines[3]["summary"]["failed"], 2);
+    assert_eq!(
+        (&lines[1]["event"], &lines[1]["exitcode"]),
+        (&"file".into(), &3.into())
+    );
+    assert_eq!(lines[3]["event"], "summary");
+    assert_eq!(
+        (&lines[3]["verified"], &lines[3]["failed"]),
+        (&1.into(), &2.into())
+    );
 
     let sum = format!("md5={MD5}");
     let run = greenloop([

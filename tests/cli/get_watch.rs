@@ -111,6 +111,13 @@ fn json_tells_each_event_in_keys_that_the_help_explains() {
         (&done["exitcode"], &done["errormsg"]),
         (&0.into(), &Value::Null)
     );
+    assert_eq!(
+        (&done["remote_ip"], &done["http_version"]),
+        (&"127.0.0.1".into(), &"1.1".into())
+    );
+    assert_eq!(done["num_redirects"], 0);
+    let first_byte = done["time_starttransfer"].as_f64().unwrap();
+    assert!(first_byte > 0.0 && first_byte <= done["time_total"].as_f64().unwrap());
     let failed = of("failed");
     assert_eq!(
         (&failed["exitcode"], &failed["response_code"]),

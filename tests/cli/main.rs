@@ -20,6 +20,7 @@ mod connect_tls;
 mod datagrams;
 mod demo;
 mod get;
+mod get_dry_run;
 mod get_full;
 mod get_input;
 mod get_kill;

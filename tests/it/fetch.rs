@@ -7,6 +7,7 @@ mod auth;
 mod cases;
 mod cookies;
 mod decode;
+mod dry_run;
 mod faults;
 mod framing;
 mod http2;

@@ -72,7 +72,10 @@ impl Bars {
 
 /// The whole in a line, on a terminal and elsewhere.
 pub(super) fn total_line(counts: &Counts, per_second: f64) -> String {
-    let mut line = format!("{} done", show_count(counts.saved + counts.skipped));
+    let mut line = format!(
+        "{} done",
+        show_count(counts.saved + counts.skipped + counts.checked)
+    );
     if counts.failed > 0 {
         line.push_str(&format!(", {} failed", show_count(counts.failed)));
     }

@@ -26,6 +26,8 @@ pub(super) struct Gathered {
     pub(super) again: Vec<String>,
     /// Saved, and nobody knows whether all of it came.
     pub(super) unverified: u64,
+    /// What a dry run would have downloaded, as far as sizes are known.
+    pub(super) bytes_ahead: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +59,9 @@ impl Ends {
         if outcome.failure().is_some() {
             state.add_failed(outcome);
             return;
+        }
+        if matches!(outcome.end, crate::fetch::End::Checked) {
+            state.bytes_ahead += outcome.bytes;
         }
         let is_saved = matches!(outcome.end, crate::fetch::End::Saved);
         state.unverified += u64::from(is_saved && !outcome.is_size_verified);

@@ -52,7 +52,10 @@ pub(super) fn code(outcome: &Outcome) -> u8 {
 /// Every code and what it says, for the help.
 pub(super) fn table() -> Vec<(String, &'static str)> {
     let mut rows = vec![
-        (0, "every URL is on disk, or was there and is left alone"),
+        (
+            0,
+            "every URL is on disk, or was there and is left alone; or would be (--dry-run)",
+        ),
         (
             EXIT_FAILURE,
             "failures of several classes; a fault of this program; a hook failed",

@@ -23,9 +23,9 @@ pub(crate) fn long() -> String {
         let _ = writeln!(text, "  {code:<7}{meaning}");
     }
     text.push_str(WATCHING);
-    text.push_str("\nKeys of --json and --report (S start, R retry, D done, F failed, P progress, E summary):\n");
+    text.push_str("\nKeys of --json and --report (S start, R retry, W waiting, D done, F failed, P progress, E summary):\n");
     for (name, events, meaning) in json::FIELDS {
-        let _ = writeln!(text, "  {name:<20}{events:<9}{meaning}");
+        let _ = writeln!(text, "  {name:<20}{events:<11}{meaning}");
     }
     text.truncate(text.trim_end().len());
     text
@@ -43,6 +43,9 @@ Programs of --on-download-complete and --on-download-error run at most four at o
 GREENLOOP_ID, _URL, _PATH, _BYTES, _STATUS and _ERROR in their environment, nothing to read, and
 standard error as output. (aria2 passes a number, a count and the path; here {id}, {path}.)
 After a signal no more of them start.
+
+With --verify, --json has an event file for each (name, path, verified, failure, exitcode,
+errormsg), and a summary (verified, failed, stopped, failures).
 ";
 
 #[cfg(test)]

@@ -68,7 +68,11 @@ pub(super) fn resume_hint(args: &GetArgs) -> &'static str {
         .input_file
         .iter()
         .any(|path| path == Path::new("-"));
-    match (args.disk.no_save, args.disk.no_journal, reads_list) {
+    match (
+        args.disk.no_save || args.disk.dry_run,
+        args.disk.no_journal,
+        reads_list,
+    ) {
         (true, ..) => "interrupted",
         (false, false, false) => "interrupted: partial files are kept; the same command goes on",
         (false, false, true) => {

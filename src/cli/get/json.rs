@@ -15,18 +15,22 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
     (
         "event",
         "all",
-        "start, retry, done, failed, progress or summary",
+        "start, retry, waiting, done, failed, progress or summary",
     ),
     (
         "version",
         "all",
         "of this schema: 1; keys may be added to it",
     ),
-    ("id", "S R D F", "place in the input, from 1"),
-    ("urlnum", "S R D F", "the same from 0, as curl counts"),
+    ("id", "S R W D F", "place in the input, from 1"),
+    ("urlnum", "S R W D F", "the same from 0, as curl counts"),
     ("url", "S D F", "without name and password"),
     ("line", "D F", "line of the list it is from, or null"),
-    ("end", "D F", "saved, skipped or failed"),
+    (
+        "end",
+        "D F",
+        "saved, skipped, checked (--dry-run) or failed",
+    ),
     (
         "filename_effective",
         "D F",
@@ -42,6 +46,12 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
         "D F",
         "whether the server said where the file ends",
     ),
+    ("content_type", "D F", "as the server says it, or null"),
+    (
+        "accept_ranges",
+        "D F",
+        "whether parts can be asked for, or null",
+    ),
     ("response_code", "D F", "status of the last answer, or null"),
     (
         "size_download",
@@ -54,14 +64,32 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
         "D F P E",
         "seconds since the first request; of the run",
     ),
+    (
+        "time_starttransfer",
+        "D F",
+        "seconds to the head of the last answer, or null",
+    ),
+    ("num_redirects", "D F", "that led to the last answer"),
+    ("remote_ip", "D F", "whom its connection was with, or null"),
+    ("http_version", "D F", "that it came in: 1.1, 2; or null"),
     ("tries", "D F", "requests made, redirects not counted"),
     ("num_retries", "D F", "those but the first"),
     ("after", "R", "seconds until the next attempt"),
-    ("failure", "R D F", "class of the failure, or null"),
-    ("exitcode", "R D F E", "its number, 0 for none; of the run"),
-    ("errormsg", "R D F", "the failure in words, or null"),
+    (
+        "patience",
+        "W",
+        "seconds that a full disk is waited for at most",
+    ),
+    ("failure", "R W D F", "class of the failure, or null"),
+    (
+        "exitcode",
+        "R W D F E",
+        "its number, 0 for none; of the run",
+    ),
+    ("errormsg", "R W D F", "the failure in words, or null"),
     ("saved", "P E", "files saved"),
     ("skipped", "P E", "files that were there"),
+    ("checked", "P E", "files that a dry run asked about"),
     ("failed", "P E", "URLs that failed"),
     ("running", "P", "downloads under way"),
     ("duplicates", "E", "URLs that were in the input before"),
@@ -160,11 +188,18 @@ pub(super) fn retry(text: &mut String, id: u64, after: Duration, failure: &Failu
     with_failure(object, Some(failure)).end();
 }
 
+/// Adds a line for a disk that is full.
+pub(super) fn waiting(text: &mut String, id: u64, patience: Duration, failure: &Failure) {
+    let object = object(text, "waiting", id).seconds("patience", patience);
+    with_failure(object, Some(failure)).end();
+}
+
 /// Adds a line for a download that ended.
 pub(super) fn ended(text: &mut String, outcome: &Outcome) {
     let (event, end) = match outcome.end {
         End::Saved => ("done", "saved"),
         End::Skipped => ("done", "skipped"),
+        End::Checked => ("done", "checked"),
         End::Failed(_) => ("failed", "failed"),
     };
     let path = outcome.path.as_ref().map(|path| path.to_string_lossy());
@@ -175,8 +210,17 @@ pub(super) fn ended(text: &mut String, outcome: &Outcome) {
         .text("filename_effective", path.as_deref())
         .put("bytes", outcome.bytes)
         .put("size_verified", outcome.is_size_verified)
+        .text("content_type", outcome.content_type.as_deref())
+        .maybe("accept_ranges", outcome.accepts_ranges)
         .maybe("response_code", outcome.status);
-    let object = with_speed(object, outcome.received, outcome.elapsed)
+    let object = with_speed(object, outcome.received, outcome.elapsed);
+    let first_byte = outcome.first_byte.map(|time| time.as_secs_f64());
+    let remote = outcome.remote.map(|address| address.ip().to_string());
+    let object = object
+        .maybe("time_starttransfer", first_byte)
+        .put("num_redirects", outcome.redirects)
+        .text("remote_ip", remote.as_deref())
+        .text("http_version", outcome.http_version)
         .put("tries", outcome.tries)
         .put("num_retries", outcome.tries.saturating_sub(1));
     with_failure(object, outcome.failure()).end();
@@ -187,6 +231,7 @@ pub(super) fn summary(text: &mut String, report: &Report, sums: &Sums) {
     let object = Object::event(text, "summary")
         .put("saved", report.saved)
         .put("skipped", report.skipped)
+        .put("checked", report.checked)
         .put("failed", report.failed)
         .put("duplicates", report.duplicates)
         .put("unverified", sums.unverified)
@@ -220,6 +265,7 @@ pub(super) fn progress(text: &mut String, counts: &super::tally::Counts, elapsed
     let object = Object::event(text, "progress")
         .put("saved", counts.saved)
         .put("skipped", counts.skipped)
+        .put("checked", counts.checked)
         .put("failed", counts.failed)
         .put("running", counts.running);
     with_speed(object, counts.received, elapsed).end();
@@ -255,6 +301,7 @@ mod tests {
     const EVENTS: &[(&str, &str)] = &[
         ("S", "start"),
         ("R", "retry"),
+        ("W", "waiting"),
         ("D", "done"),
         ("F", "failed"),
         ("P", "progress"),
@@ -271,6 +318,7 @@ mod tests {
         start(&mut text, 1, "http://h/x");
         let failure = Failure::status(503, "no\nluck");
         retry(&mut text, 1, Duration::from_millis(1500), &failure);
+        waiting(&mut text, 1, Duration::from_secs(60), &failure);
         ended(&mut text, failed);
         ended(&mut text, &saved);
         progress(

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 ///
 /// Writing to a string cannot fail, here and below.
 pub(super) fn done(text: &mut String, outcome: &Outcome) {
+    if matches!(outcome.end, End::Checked) {
+        return checked(text, outcome);
+    }
     let _ = write!(text, "{}  ", name(outcome));
     if matches!(outcome.end, End::Skipped) {
         text.push_str("is there, skipped\n");
@@ -18,6 +21,22 @@ pub(super) fn done(text: &mut String, outcome: &Outcome) {
     let _ = write!(text, "{bytes} in {took}");
     if !outcome.is_size_verified {
         text.push_str(" (the server gave no size)");
+    }
+    text.push('\n');
+}
+
+/// Adds the line for one that was only asked about.
+fn checked(text: &mut String, outcome: &Outcome) {
+    let _ = write!(text, "{}", outcome.url);
+    if outcome.path.is_some() {
+        let _ = write!(text, " -> {}", name(outcome));
+    }
+    match outcome.is_size_verified {
+        true => text.extend([", ", &show_bytes(outcome.bytes)]),
+        false => text.push_str(", of unknown size"),
+    }
+    if let Some(status) = outcome.status {
+        let _ = write!(text, ", status {status}");
     }
     text.push('\n');
 }

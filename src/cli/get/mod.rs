@@ -122,9 +122,13 @@ fn hooks(args: &GetArgs) -> Result<hooks::Wanted, Failure> {
     let watch = &args.watch;
     let complete = watch.on_download_complete.as_deref();
     let error = watch.on_download_error.as_deref();
+    let complete = hooks::template(complete, "--on-download-complete")?;
+    let error = hooks::template(error, "--on-download-error")?;
+    // Nothing has happened that others could go on from.
+    let is_real = !args.disk.dry_run;
     Ok(hooks::Wanted {
-        complete: hooks::template(complete, "--on-download-complete")?,
-        error: hooks::template(error, "--on-download-error")?,
+        complete: complete.filter(|_| is_real),
+        error: error.filter(|_| is_real),
         limit: watch.hook_timeout.0,
     })
 }

@@ -13,11 +13,11 @@ use std::time::Duration;
 ///
 /// Writing to a string cannot fail, here and below.
 pub(super) fn words(args: &GetArgs, report: &Report, gathered: &Gathered) -> String {
-    let done = match args.disk.no_save {
-        true => "received",
-        false => "saved",
+    let mut text = match (args.disk.dry_run, args.disk.no_save) {
+        (true, _) => counts("checked", report.checked, gathered.bytes_ahead, report),
+        (false, true) => counts("received", report.saved, report.received, report),
+        (false, false) => counts("saved", report.saved, report.received, report),
     };
-    let mut text = counts(done, report);
     text.push('\n');
     if args.watch.slowest.is_some() || report.elapsed >= LONG {
         add_slowest(&mut text, gathered);
@@ -39,12 +39,12 @@ pub(super) fn words(args: &GetArgs, report: &Report, gathered: &Gathered) -> Str
     text
 }
 
-fn counts(done: &str, report: &Report) -> String {
+fn counts(done: &str, files: u64, bytes: u64, report: &Report) -> String {
     let mut text = format!(
         "{done} {} of {} files, {} in {}",
-        show_count(report.saved),
-        show_count(report.saved + report.skipped + report.failed),
-        show_bytes(report.received),
+        show_count(files),
+        show_count(files + report.skipped + report.failed),
+        show_bytes(bytes),
         show_duration(report.elapsed),
     );
     if report.received > 0 {

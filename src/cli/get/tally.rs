@@ -15,6 +15,7 @@ pub(super) struct Tally {
     has_names: bool,
     saved: AtomicU64,
     skipped: AtomicU64,
+    checked: AtomicU64,
     failed: AtomicU64,
     received: AtomicU64,
 }
@@ -40,6 +41,8 @@ pub(super) struct Running {
 pub(super) struct Counts {
     pub(super) saved: u64,
     pub(super) skipped: u64,
+    /// In a dry run.
+    pub(super) checked: u64,
     pub(super) failed: u64,
     pub(super) running: u64,
     /// Over the network, running ones included.
@@ -55,6 +58,7 @@ impl Tally {
             has_names,
             saved: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             received: AtomicU64::new(0),
         }
@@ -101,6 +105,7 @@ impl Tally {
         let count = match outcome.end {
             crate::fetch::End::Failed(_) => &self.failed,
             crate::fetch::End::Skipped => &self.skipped,
+            crate::fetch::End::Checked => &self.checked,
             crate::fetch::End::Saved => &self.saved,
         };
         count.fetch_add(1, Ordering::Relaxed);
@@ -112,6 +117,7 @@ impl Tally {
         let mut counts = Counts {
             saved: self.saved.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
+            checked: self.checked.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             running: 0,

@@ -4,6 +4,7 @@
 use super::exit;
 use super::given::Given;
 use super::interrupt::Interrupt;
+use super::json::VERSION;
 use super::sources::Sources;
 use crate::cli::args::GetArgs;
 use crate::cli::{Failure, Outcome, out};
@@ -54,10 +55,14 @@ fn tell(args: &GetArgs, file: &FileCheck) -> Outcome {
     if args.watch.json {
         let verified: Vec<_> = file.verified.iter().map(|a| a.name()).collect();
         return out::line(json!({
+            "event": "file",
+            "version": VERSION,
             "name": file.name.to_string_lossy(),
             "path": file.path.to_string_lossy(),
             "verified": verified,
-            "failure": failure.map(|f| json!({"kind": f.kind().name(), "text": f.to_string()})),
+            "failure": failure.map(|f| f.kind().name()),
+            "exitcode": failure.map_or(0, |f| f.kind().code()),
+            "errormsg": failure.map(ToString::to_string),
         }));
     }
     let Some(failure) = failure else {
@@ -77,11 +82,11 @@ fn summarize(args: &GetArgs, report: &CheckReport) -> Outcome {
     let failures: BTreeMap<_, _> = report.failures.iter().map(|(k, n)| (k.name(), n)).collect();
     let failed: u64 = report.failures.values().sum();
     out::line(json!({
-        "summary": {
-            "verified": report.ok,
-            "failed": failed,
-            "stopped": report.is_stopped,
-            "failures": failures,
-        }
+        "event": "summary",
+        "version": VERSION,
+        "verified": report.ok,
+        "failed": failed,
+        "stopped": report.is_stopped,
+        "failures": failures,
     }))
 }

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use super::{json, lines};
 use crate::cli::args::WatchArgs;
 use crate::cli::{Failure, Outcome};
-use crate::fetch::{Entry, Event, FailureKind, Observer, Outcome as Fetched, Report, Stop};
+use crate::fetch::{End, Entry, Event, FailureKind, Observer, Outcome as Fetched, Report, Stop};
 use crate::util::{escape, lock};
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -119,6 +119,9 @@ impl Watcher {
             Event::Retrying { after, failure } if self.style == Style::Json => {
                 self.say(To::Out, |text| json::retry(text, id, *after, failure));
             }
+            Event::DiskFull { failure, patience } if self.style == Style::Json => {
+                self.say(To::Out, |text| json::waiting(text, id, *patience, failure));
+            }
             Event::DiskFull { failure, patience } => self.say(To::Error, |text| {
                 text.push_str(&format!(
                     "{failure}: waiting for room, {patience:?} at most\n"
@@ -154,8 +157,12 @@ impl Watcher {
                 let place = self.place(outcome);
                 lines::failed(voice.to(To::Error), outcome, place.as_deref());
             }
-            (Style::Brief, None) => lines::brief(voice.to(To::Out), outcome),
-            (Style::Bars | Style::Lines, None) => lines::done(voice.to(To::Out), outcome),
+            (Style::Brief, None) if !matches!(outcome.end, End::Checked) => {
+                lines::brief(voice.to(To::Out), outcome);
+            }
+            (Style::Brief | Style::Bars | Style::Lines, None) => {
+                lines::done(voice.to(To::Out), outcome)
+            }
             (Style::Quiet, None) => {}
         }
     }

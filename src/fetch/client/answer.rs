@@ -12,6 +12,7 @@ use reqwest::{Response, Url, Version};
 use super::classify::{Phase, classify, waited};
 use crate::fetch::decode::Decoder;
 use crate::fetch::failure::{Failure, FailureKind};
+use crate::fetch::heard::{self, Heard};
 use crate::fetch::reactor::Held;
 use crate::fetch::resume::Fields;
 use crate::proto::http::retry_after;
@@ -25,6 +26,7 @@ pub(crate) struct Answer {
     url: Url,
     /// Encodings are undone: those that were asked for.
     decodes: bool,
+    redirects: u32,
 }
 
 impl Answer {
@@ -33,6 +35,30 @@ impl Answer {
             response,
             url,
             decodes,
+            redirects: 0,
+        }
+    }
+
+    /// Notes how many redirects led to it.
+    pub(super) fn after_redirects(mut self, redirects: usize) -> Self {
+        self.redirects = u32::try_from(redirects).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// What of its head is told.
+    pub(crate) fn heard(&self) -> Heard {
+        let response = self.response.get();
+        Heard {
+            status: self.status(),
+            redirects: self.redirects,
+            remote: response.remote_addr(),
+            version: heard::number(response.version()),
+            accepts_ranges: match self.status() {
+                206 => Some(true),
+                _ => self
+                    .text(header::ACCEPT_RANGES)
+                    .and_then(heard::accepts_ranges),
+            },
         }
     }
 

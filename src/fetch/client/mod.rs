@@ -179,7 +179,7 @@ impl Client {
         // Once elsewhere, what is meant for the first host stays unsent, also after a
         // redirect back: by then another host has had its say in the address.
         let mut at_home = true;
-        for _ in 0..=self.redirects_max {
+        for redirects in 0..=self.redirects_max {
             let mut request = self.request(ask, at.clone(), at_home)?;
             self.identify(&mut request, in_url.as_ref(), at_home);
             let answer = match self.exchange(request, at, total) {
@@ -190,7 +190,7 @@ impl Client {
                 jar.take(answer.headers(), answer.url());
             }
             if !answer.is_redirect() {
-                return Ok(answer);
+                return Ok(answer.after_redirects(redirects));
             }
             at = redirect::follow(&answer, self.allow_downgrade)?;
             at_home &= redirect::same_origin(&at, ask.url);

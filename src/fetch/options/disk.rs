@@ -24,6 +24,8 @@ pub enum Flush {
 pub(crate) struct Disk {
     /// Nothing is saved.
     pub(crate) discard: bool,
+    /// Only the heads of answers are looked at.
+    pub(crate) dry_run: bool,
     pub(crate) flush: Flush,
     pub(crate) preallocate: bool,
     /// How long a full disk is waited for.
@@ -37,6 +39,7 @@ impl Default for Disk {
     fn default() -> Self {
         Self {
             discard: false,
+            dry_run: false,
             flush: Flush::default(),
             preallocate: false,
             full_wait: Duration::from_secs(60),
@@ -50,6 +53,16 @@ impl Downloader {
     /// Saves nothing: bodies are read, counted and dropped.
     pub fn discard(mut self) -> Self {
         self.settings.disk.discard = true;
+        self
+    }
+
+    /// Whether servers are only asked, and nothing is downloaded. Default: no.
+    ///
+    /// The answers are judged as ever, save for their bodies, and end as
+    /// [`End::Checked`](super::super::End::Checked) with the file's name and size. Nothing is
+    /// written, no folder is made, and what is on the disk is not looked at.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.settings.disk.dry_run = dry_run;
         self
     }
 

@@ -12,6 +12,21 @@ pub(crate) struct DiskArgs {
     #[arg(long, conflicts_with_all = ["out", "existing"])]
     pub(crate) no_save: bool,
 
+    /// Only ask: say for each URL under which name and of what size it would be saved; nothing
+    /// is written, and the exit code is as if it had been downloaded
+    #[arg(
+        long,
+        visible_alias = "spider",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with_all = ["verify", "write_checksums"]
+    )]
+    pub(crate) dry_run: bool,
+
     /// When files are flushed to the disk, against power failures
     #[arg(long, value_enum, value_name = "WHEN", default_value = "groups")]
     pub(crate) fsync: FsyncArg,
@@ -63,6 +78,7 @@ impl DiskArgs {
                 FsyncArg::Never => Flush::Never,
             })
             .preallocate(self.preallocate)
+            .dry_run(self.dry_run)
             .disk_full_wait(self.disk_full_wait.0.unwrap_or(Duration::ZERO))
             .journal(!self.no_journal);
         if self.no_save {
