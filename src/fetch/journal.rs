@@ -3,23 +3,29 @@
 //!
 //! One file of JSON lines that only grows, shared by all runs into the folder at once: a
 //! group of lines is one `write` to its end. The first line that does not end is ignored.
-//! A run that brings everything removes it, unless another one uses it or it is to be
-//! kept.
+//! A run that brings everything removes it, unless another one uses it, it tells of files
+//! that this run was not about, or it is to be kept.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reqwest::Url;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, openat, statat};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use super::entry::Entry;
 use super::folder::Folder;
+use super::options::Naming;
 use super::plan::without_password;
+use crate::runtime::sleep::sleep;
 use crate::util::lock;
 
 /// The journal's name in its folder.
@@ -28,9 +34,19 @@ pub(crate) const JOURNAL: &str = ".greenloop.journal";
 /// The longest line that is read back.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Bytes of lines that could not be written and are tried again with the next ones.
+const OWED_BYTES_MAX: usize = 1024 * 1024;
+
+/// How often the journal is tried while somebody holds it alone, which is only to remove
+/// it, and the pause after each try.
+const TRIES: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// A file that was saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
+    /// Where the user wished it to be (see [`wish`]).
+    pub(crate) wish: Option<String>,
     /// Its path from the journal's folder.
     pub(crate) path: String,
     pub(crate) bytes: u64,
@@ -38,35 +54,84 @@ pub(crate) struct Saved {
     pub(crate) last_modified: Option<String>,
 }
 
+/// Where the user wishes the file of an entry to be, if it is not left to the URL and the
+/// server: the same URL under two names is two files.
+pub(crate) fn wish(entry: &Entry, naming: &Naming) -> Option<String> {
+    let own = entry.own();
+    let dir = own.and_then(|own| own.dir.as_deref());
+    let out = own.and_then(|own| own.out.as_deref());
+    let out = out.or(naming.out_name.as_deref());
+    match (dir.map(|dir| dir.to_string_lossy()), out) {
+        (None, None) => None,
+        (dir, out) => Some(format!(
+            "{}/{}",
+            dir.unwrap_or(Cow::Borrowed(".")),
+            out.unwrap_or_default()
+        )),
+    }
+}
+
 /// The open journal of a folder.
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: Arc<Folder>,
-    /// What earlier runs have left: where a URL's last line begins, by the URL's hash.
-    earlier: HashMap<(u64, u64), u64>,
+    /// What earlier runs have left, by the hash of the URL and the wish.
+    earlier: HashMap<Key, Earlier>,
+    /// How many of those this run has not been about so far.
+    unmet: AtomicUsize,
     hashes: (RandomState, RandomState),
-    file: Mutex<Option<File>>,
+    open: Mutex<Open>,
     sync: bool,
+}
+
+type Key = (u64, u64);
+
+/// The last line about a file.
+#[derive(Debug)]
+struct Earlier {
+    /// Where it begins.
+    at: u64,
+    /// This run has asked for it.
+    is_met: AtomicBool,
+}
+
+/// The file, and what we have done to it.
+#[derive(Debug, Default)]
+struct Open {
+    file: Option<File>,
+    /// Bytes that were there and that we have added: in a larger one others have written.
+    bytes: u64,
+    /// A write has failed: what is at the end may be half a line.
+    is_torn: bool,
+    /// Lines that are still to be written.
+    owed: String,
 }
 
 impl Journal {
     /// Reads what is there. The file itself is made when the first line is written.
+    ///
+    /// # Switching
+    /// May switch, while another run removes it.
     pub(crate) fn open(folder: &Arc<Folder>, sync: bool) -> io::Result<Self> {
         let mut journal = Self {
             folder: folder.clone(),
             earlier: HashMap::new(),
+            unmet: AtomicUsize::new(0),
             hashes: (RandomState::new(), RandomState::new()),
-            file: Mutex::default(),
+            open: Mutex::default(),
             sync,
         };
-        if let Some(file) = open_shared(folder, OFlags::empty())? {
-            journal.read(&file)?;
-            *lock(&journal.file) = Some(file);
+        if let Some(file) = open_shared(folder, OFlags::empty(), pause)? {
+            let bytes = journal.read(&file)?;
+            let mut open = lock(&journal.open);
+            open.bytes = bytes + begin_line(&file)?;
+            open.file = Some(file);
         }
         Ok(journal)
     }
 
-    fn read(&mut self, file: &File) -> io::Result<()> {
+    /// Notes the lines; returns the bytes that there are.
+    fn read(&mut self, file: &File) -> io::Result<u64> {
         let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(0))?;
         let mut at = 0;
@@ -75,46 +140,62 @@ impl Journal {
             line.clear();
             let read = (&mut reader)
                 .take(LINE_BYTES_MAX)
-                .read_until(b'\n', &mut line)?;
+                .read_until(b'\n', &mut line)? as u64;
             if !line.ends_with(b"\n") {
-                return Ok(());
+                self.unmet = AtomicUsize::new(self.earlier.len());
+                return Ok(at + read);
             }
-            if let Some((url, _)) = parse(&line) {
-                self.earlier.insert(self.key(&url), at);
+            if let Some((url, saved)) = parse(&line) {
+                let is_met = AtomicBool::new(false);
+                let key = self.key(&url, saved.wish.as_deref());
+                self.earlier.insert(key, Earlier { at, is_met });
             }
-            at += read as u64;
+            at += read;
         }
     }
 
-    fn key(&self, url: &str) -> (u64, u64) {
-        (self.hashes.0.hash_one(url), self.hashes.1.hash_one(url))
+    fn key(&self, url: &str, wish: Option<&str>) -> Key {
+        let both = (url, wish);
+        (self.hashes.0.hash_one(both), self.hashes.1.hash_one(both))
     }
 
-    /// What an earlier run has saved of `url`.
-    pub(crate) fn saved(&self, url: &Url) -> Option<Saved> {
+    /// What an earlier run has saved of `url` at the same wish.
+    pub(crate) fn saved(&self, url: &Url, wish: Option<&str>) -> Option<Saved> {
         if self.earlier.is_empty() {
             return None;
         }
         let url = without_password(url);
-        let at = *self.earlier.get(&self.key(&url))?;
-        let file = lock(&self.file).as_ref()?.try_clone().ok()?;
+        let earlier = self.earlier.get(&self.key(&url, wish))?;
+        if !earlier.is_met.swap(true, Ordering::Relaxed) {
+            self.unmet.fetch_sub(1, Ordering::Relaxed);
+        }
+        let file = lock(&self.open).file.as_ref()?.try_clone().ok()?;
         let mut line = Vec::new();
-        BufReader::new(At(&file, at))
+        BufReader::new(At(&file, earlier.at))
             .take(LINE_BYTES_MAX)
             .read_until(b'\n', &mut line)
             .ok()?;
         parse(&line)
-            .filter(|(found, _)| *found == url)
+            .filter(|(found, saved)| *found == url && saved.wish.as_deref() == wish)
             .map(|(_, saved)| saved)
     }
 
     /// Tells whether a file stands where it was saved, of the size that it had.
     pub(crate) fn is_there(&self, saved: &Saved) -> bool {
         let stat = statat(self.folder.fd(), &saved.path, AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(saved.bytes))
+        stat.is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && u64::try_from(stat.st_size) == Ok(saved.bytes)
+        })
     }
 
-    /// Adds the lines of files that have got their names. Blocks on the file system.
+    /// Opens a file that was saved, to be read.
+    pub(crate) fn open_saved(&self, saved: &Saved) -> io::Result<File> {
+        self.folder.open_file(&saved.path)
+    }
+
+    /// Adds the lines of files that have got their names. What cannot be written is tried
+    /// again with the next ones. Blocks on the file system; for the committer's thread.
     pub(crate) fn add<'a>(
         &self,
         group: impl IntoIterator<Item = (&'a Url, &'a Saved)>,
@@ -126,70 +207,127 @@ impl Journal {
         if text.is_empty() {
             return Ok(());
         }
-        let mut file = lock(&self.file);
-        if file.is_none() {
-            *file = open_shared(&self.folder, OFlags::CREATE)?;
-        }
-        let Some(file) = &mut *file else {
-            return Ok(());
+        let needs_file = lock(&self.open).file.is_none();
+        // Not under the lock: this may wait.
+        let opened = match needs_file {
+            true => open_shared(&self.folder, OFlags::CREATE, pause),
+            false => Ok(None),
         };
-        file.write_all(text.as_bytes())?;
-        if self.sync { file.sync_data() } else { Ok(()) }
+        let mut open = lock(&self.open);
+        open.owe(&text);
+        if let Some(file) = opened? {
+            open.bytes += begin_line(&file)?;
+            open.file = Some(file);
+        }
+        open.write(self.sync)
     }
 
     /// Ends the journal: everything was saved, so nobody needs it, save for other runs.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let Some(file) = lock(&self.file).take() else {
+        let open = std::mem::take(&mut *lock(&self.open));
+        let Some(file) = open.file else {
             return Ok(());
         };
+        // It tells where runs that we know nothing about are to go on.
+        if self.unmet.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => self.folder.remove(JOURNAL),
-            Err(_) => Ok(()),
+            Ok(()) if file.metadata()?.len() == open.bytes => self.folder.remove(JOURNAL),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }
 
+impl Open {
+    fn owe(&mut self, text: &str) {
+        if self.owed.len() + text.len() > OWED_BYTES_MAX {
+            // Those files are fetched again if the run is interrupted.
+            self.owed.clear();
+        }
+        self.owed.push_str(text);
+    }
+
+    fn write(&mut self, sync: bool) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        };
+        if self.is_torn {
+            self.bytes += begin_line(file)?;
+        }
+        // Until all of it is written.
+        self.is_torn = true;
+        let mut rest = self.owed.as_bytes();
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(written) => {
+                    self.bytes += written as u64;
+                    rest = &rest[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.is_torn = false;
+        self.owed.clear();
+        if sync { file.sync_data() } else { Ok(()) }
+    }
+}
+
+/// Lets whoever holds the journal go on.
+fn pause() -> io::Result<()> {
+    sleep(PAUSE).map_err(io::Error::other)
+}
+
 /// Opens the journal, for adding, together with others who do; `None` if it is not there.
-fn open_shared(folder: &Folder, how: OFlags) -> io::Result<Option<File>> {
+fn open_shared(
+    folder: &Folder,
+    how: OFlags,
+    mut pause: impl FnMut() -> io::Result<()>,
+) -> io::Result<Option<File>> {
     let flags = how | OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // For the owner only: addresses may hold tokens.
     let mode = Mode::RUSR | Mode::WUSR;
-    for _ in 0..100 {
+    for _ in 0..TRIES {
         let file = match openat(folder.fd(), JOURNAL, flags | OFlags::NONBLOCK, mode) {
             Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) if !how.contains(OFlags::CREATE) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         // Where there are no locks, it is shared without.
         if flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
             // Somebody is about to remove it.
+            drop(file);
+            pause()?;
             continue;
         }
         let ours = file.metadata()?.ino();
         match statat(folder.fd(), JOURNAL, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if stat.st_ino == ours => {
-                begin_line(&file)?;
-                return Ok(Some(file));
-            }
+            Ok(stat) if stat.st_ino == ours => return Ok(Some(file)),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(None)
+    let text = "another process keeps it locked";
+    Err(io::Error::new(io::ErrorKind::WouldBlock, text))
 }
 
-/// Ends a line that a crash has cut off, so that the next one is read.
-fn begin_line(mut file: &File) -> io::Result<()> {
+/// Ends a line that was cut off, so that the next one is read; returns the bytes that this
+/// took.
+fn begin_line(mut file: &File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut last = [0];
     if length > 0 && file.read_at(&mut last, length - 1)? == 1 && last != *b"\n" {
         file.write_all(b"\n")?;
+        return Ok(1);
     }
-    Ok(())
+    Ok(0)
 }
 
 fn to_line(url: &Url, saved: &Saved) -> String {
     let Saved {
+        wish,
         path,
         bytes,
         etag,
@@ -197,6 +335,7 @@ fn to_line(url: &Url, saved: &Saved) -> String {
     } = saved;
     let value = json!({
         "done": without_password(url),
+        "wish": wish,
         "path": path,
         "bytes": bytes,
         "etag": etag,
@@ -210,6 +349,7 @@ fn parse(line: &[u8]) -> Option<(String, Saved)> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let saved = Saved {
+        wish: text("wish"),
         path: text("path")?,
         bytes: value.get("bytes")?.as_u64()?,
         etag: text("etag"),
@@ -226,5 +366,75 @@ impl Read for At<'_> {
         let read = self.0.read_at(buffer, self.1)?;
         self.1 += read as u64;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> Arc<Folder> {
+        let name = format!("greenloop-journal-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Arc::new(Folder::open(&path).unwrap())
+    }
+
+    fn url(n: u32) -> Url {
+        format!("http://h/{n}").parse().unwrap()
+    }
+
+    fn saved(n: u32) -> Saved {
+        Saved {
+            path: n.to_string(),
+            ..Saved::default()
+        }
+    }
+
+    #[test]
+    fn a_write_that_failed_costs_no_line() {
+        let folder = folder("torn");
+        let journal = Journal::open(&folder, false).unwrap();
+        journal.add([(&url(1), &saved(1))]).unwrap();
+        // The disk is full, after half a line.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let file = lock(&journal.open).file.replace(full).unwrap();
+        journal.add([(&url(2), &saved(2))]).unwrap_err();
+        (&file).write_all(b"{\"done\":\"htt").unwrap();
+        lock(&journal.open).file = Some(file);
+        journal.add([(&url(3), &saved(3))]).unwrap();
+        let again = Journal::open(&folder, false).unwrap();
+        for n in 1..=3 {
+            assert_eq!(again.saved(&url(n), None), Some(saved(n)), "{n}");
+        }
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_somebody_removes_is_waited_for() {
+        let folder = folder("locked");
+        let journal = Journal::open(&folder, false).unwrap();
+        journal.add([(&url(1), &saved(1))]).unwrap();
+        drop(journal);
+        let lock = || {
+            let file = File::open(folder.path_of(JOURNAL)).unwrap();
+            flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+            file
+        };
+        let (mut locked, mut pauses) = (Some(lock()), 0);
+        let opened = open_shared(&folder, OFlags::empty(), || {
+            pauses += 1;
+            if pauses == 150 {
+                locked = None;
+            }
+            Ok(())
+        });
+        assert!(opened.unwrap().is_some());
+        assert_eq!(pauses, 150);
+        // Not without end, and not as if there were none.
+        let _locked = lock();
+        let opened = open_shared(&folder, OFlags::CREATE, || Ok(()));
+        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        std::fs::remove_dir_all(folder.path()).unwrap();
     }
 }

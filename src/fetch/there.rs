@@ -1,15 +1,18 @@
 //! What is on the disk of a download before it begins, and when its answer comes: files
 //! that are left alone, that are proven to be the server's, or that it is asked about.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Existing;
+use super::checksum::Checksum;
 use super::client::{Answer, Known};
 use super::failure::{Failure, FailureKind};
 use super::folder::Folder;
-use super::journal::Saved;
+use super::journal::{Journal, Saved, wish};
 use super::place::{Asked, Place, Told};
 use super::plan::without_password;
 use super::report::End;
@@ -71,10 +74,10 @@ impl Worker<'_> {
         Ok(Some(Wanted { folder, name }))
     }
 
-    /// The name that the file got in an earlier run, if it is to be replaced by a newer
-    /// one: it may be a numbered one.
+    /// The name that the file got in an earlier run, if it is to be replaced: it may be a
+    /// numbered one.
     fn name_again(&self, folder: &Folder) -> Option<String> {
-        if !self.run.settings.naming.newer {
+        if self.existing() != Existing::Overwrite {
             return None;
         }
         let path = self
@@ -100,9 +103,10 @@ impl Worker<'_> {
     pub(crate) fn look(&mut self) -> Result<Option<End>, Failure> {
         let naming = &self.run.settings.naming;
         if let Some(journal) = &self.run.journal
-            && let Some(saved) = journal.saved(self.url)
+            && let Some(saved) = journal.saved(self.url, wish(self.entry, naming).as_deref())
         {
-            if !naming.newer && journal.is_there(&saved) {
+            // What is to be replaced is asked about.
+            if self.existing() != Existing::Overwrite && self.is_done(journal, &saved)? {
                 log::debug!("{}: done before", without_password(self.url));
                 return Ok(Some(self.skip(naming.dir.join(&saved.path), saved.bytes)));
             }
@@ -115,8 +119,12 @@ impl Worker<'_> {
             return Ok(None);
         };
         if naming.newer {
-            let before = self.found.before.as_ref().map(before);
-            self.found.conditions = Conditions::of(there, before);
+            let before = self.before(&wanted);
+            // What is known to be wrong is sent again, whatever the server has.
+            self.found.conditions = match self.is_wrong(&wanted)? {
+                true => None,
+                false => Conditions::of(there, before),
+            };
             self.found.asked_about = Some((wanted.path(), there.bytes));
             return Ok(None);
         }
@@ -130,20 +138,53 @@ impl Worker<'_> {
         }
     }
 
-    /// Tells whether the file has all the checksums that are known for it.
-    fn is_verified(&self, wanted: &Wanted) -> Result<bool, Failure> {
-        let path = self.place(None)?.path();
-        let checksums = self.run.settings.verify.checksums(self.entry, &path);
-        if checksums.is_empty() {
+    /// Tells whether the file that an earlier run has saved is there, and has all the
+    /// checksums that are known for it now.
+    fn is_done(&self, journal: &Journal, saved: &Saved) -> Result<bool, Failure> {
+        if !journal.is_there(saved) {
             return Ok(false);
         }
-        let file = wanted.folder.open_file(&wanted.name);
-        let file = file.map_err(|e| Failure::file(&e, wanted.path().display()))?;
-        match verify_file(&file, &checksums) {
-            Ok(_) => Ok(true),
-            Err(failure) if failure.kind() == FailureKind::Checksum => Ok(false),
-            Err(failure) => Err(failure),
+        let mut checksums = self.checksums(&self.place(None)?.path());
+        if checksums.is_empty() {
+            // The server has named it.
+            checksums = self.checksums(Path::new(&saved.path));
         }
+        if checksums.is_empty() {
+            return Ok(true);
+        }
+        let path = self.run.settings.naming.dir.join(&saved.path);
+        has_checksums(journal.open_saved(saved), &path, &checksums)
+    }
+
+    /// Tells whether the file has all the checksums that are known for it.
+    fn is_verified(&self, wanted: &Wanted) -> Result<bool, Failure> {
+        Ok(self.has_checksums(wanted)? == Some(true))
+    }
+
+    /// Tells whether the file lacks a checksum that is known for it.
+    fn is_wrong(&self, wanted: &Wanted) -> Result<bool, Failure> {
+        Ok(self.has_checksums(wanted)? == Some(false))
+    }
+
+    /// `None`: none are known.
+    fn has_checksums(&self, wanted: &Wanted) -> Result<Option<bool>, Failure> {
+        let checksums = self.checksums(&self.place(None)?.path());
+        if checksums.is_empty() {
+            return Ok(None);
+        }
+        let file = wanted.folder.open_file(&wanted.name);
+        has_checksums(file, &wanted.path(), &checksums).map(Some)
+    }
+
+    fn checksums(&self, path: &Path) -> Vec<Checksum> {
+        self.run.settings.verify.checksums(self.entry, path)
+    }
+
+    /// What the journal tells of the file at this very place.
+    fn before(&self, wanted: &Wanted) -> Option<Before<'_>> {
+        let saved = self.found.before.as_ref()?;
+        let path = self.run.settings.naming.dir.join(&saved.path);
+        (path == wanted.path()).then(|| before(saved))
     }
 
     /// What the request asks to be told only if it has changed.
@@ -160,13 +201,15 @@ impl Worker<'_> {
     /// Ends the download if the file that an answer brings is there already.
     pub(crate) fn is_there(&mut self, wanted: &Wanted, pin: &Pin) -> Result<Option<End>, Failure> {
         let naming = &self.run.settings.naming;
-        if !naming.newer && !naming.continuing {
+        let before = self.before(wanted);
+        let is_asked_about = self.existing() == Existing::Overwrite && before.is_some();
+        if !naming.newer && !naming.continuing && !is_asked_about {
             return Ok(None);
         }
         let Some(there) = there(wanted)? else {
             return Ok(None);
         };
-        let same = is_same(there, self.found.before.as_ref().map(before), pin);
+        let same = is_same(there, before, pin) && !self.is_wrong(wanted)?;
         Ok(same.then(|| self.skip(wanted.path(), there.bytes)))
     }
 
@@ -194,6 +237,20 @@ impl Worker<'_> {
 fn there(wanted: &Wanted) -> Result<Option<OnDisk>, Failure> {
     let there = wanted.folder.existed_before(&wanted.name);
     there.map_err(|e| Failure::file(&e, wanted.path().display()))
+}
+
+/// Tells whether a file has all of `checksums`.
+fn has_checksums(
+    file: io::Result<File>,
+    path: &Path,
+    checksums: &[Checksum],
+) -> Result<bool, Failure> {
+    let file = file.map_err(|e| Failure::file(&e, path.display()))?;
+    match verify_file(&file, checksums) {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.kind() == FailureKind::Checksum => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The failure for a file that is to be left alone.

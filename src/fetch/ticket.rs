@@ -9,7 +9,7 @@ use super::commit::Whole;
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::heard::Heard;
-use super::journal::Saved;
+use super::journal::{Saved, wish};
 use super::part::Part;
 use super::report::{End, Event, Outcome};
 use super::resume::Pin;
@@ -102,6 +102,7 @@ impl Ticket {
     pub(crate) fn publish(&mut self, path: PathBuf, pin: &Pin) {
         let inside = path.strip_prefix(&self.run.settings.naming.dir);
         self.saved = Some(Saved {
+            wish: wish(&self.entry, &self.run.settings.naming),
             path: inside.unwrap_or(&path).to_string_lossy().into_owned(),
             bytes: self.facts.bytes,
             etag: pin.etag.clone(),

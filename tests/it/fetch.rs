@@ -11,6 +11,7 @@ mod dry_run;
 mod faults;
 mod framing;
 mod http2;
+mod journal;
 mod names;
 mod odd;
 mod pace;
