@@ -62,6 +62,11 @@ const CASES: &[Case] = &[
             "it/fetch/odd http_1_0_is_understood",
         ],
     ),
+    Case(
+        11,
+        "tls-trunc",
+        &["it/fetch/tls a_body_that_ends_with_its_connection_needs_a_goodbye"],
+    ),
     Case(12, "zero", &["it/fetch/framing an_empty_file_is_a_file"]),
     Case(
         13,
@@ -200,6 +205,15 @@ const CASES: &[Case] = &[
         &["it/fetch/retry lasting_failures_are_not_tried_again"],
     ),
     Case(
+        45,
+        "limit2",
+        &[
+            "it/fetch/pace a_server_that_takes_two_at_a_time_gives_all_files",
+            "it/fetch/pace a_server_that_takes_two_at_a_time_gives_all_files_to_auto",
+            "it/fetch/segments a_server_that_takes_one_at_a_time_keeps_its_one",
+        ],
+    ),
+    Case(
         46,
         "ka-close",
         &[
@@ -256,9 +270,19 @@ const CASES: &[Case] = &[
         &["it/fetch/retry what_is_meant_for_one_host_is_not_sent_to_another"],
     ),
     Case(
+        59,
+        "redir-cookie",
+        &["it/fetch/cookies a_cookie_that_a_redirect_sets_is_sent_on"],
+    ),
+    Case(
         60,
         "gzip-unasked",
         &["it/fetch/framing an_encoding_that_nobody_asked_for_is_stored_as_it_is"],
+    ),
+    Case(
+        62,
+        "gzip-bomb",
+        &["it/fetch/decode a_bomb_is_no_file_and_asked_for_once"],
     ),
     Case(
         65,
@@ -329,6 +353,15 @@ const CASES: &[Case] = &[
         &[
             "it/fetch/run an_endless_input_is_read_as_it_is_needed",
             "it/fetch/run bad_lines_and_duplicates_are_told_and_the_rest_is_fetched",
+        ],
+    ),
+    Case(
+        83,
+        "tls",
+        &[
+            "it/fetch/tls a_bad_certificate_is_named_and_not_tried_again",
+            "it/fetch/tls old_versions_of_tls_are_refused",
+            "it/fetch/tls a_handshake_that_stalls_ends_with_the_time_to_connect",
         ],
     ),
 ];
