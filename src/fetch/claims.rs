@@ -132,11 +132,12 @@ impl Claim {
         })
     }
 
-    /// All that was taken is in the file.
-    pub(crate) fn settle(&mut self) {
+    /// What was taken before `end` is in the file; the others are lost.
+    pub(crate) fn settle_to(&mut self, end: u64) {
         let mut state = lock(&self.claims.state);
         let (from, at) = {
             let held = state.held(self.id);
+            held.at = end.clamp(held.from, held.at);
             (std::mem::replace(&mut held.from, held.at), held.at)
         };
         state.done.insert(from, at);
@@ -289,7 +290,7 @@ mod tests {
         let mut a = claims.next(10, 1).unwrap();
         let b = claims.next(10, 1).unwrap();
         a.take(20);
-        a.settle();
+        a.settle_to(u64::MAX);
         a.take(5);
         assert_eq!(claims.there(), 25);
         drop(a);
@@ -303,9 +304,25 @@ mod tests {
         assert!(!a.extend(), "the file ends there");
         assert_eq!(a.take(1000), 80);
         assert!(!claims.is_finished());
-        a.settle();
+        a.settle_to(u64::MAX);
         assert!(claims.is_finished());
         assert_eq!(claims.there(), 100);
+    }
+
+    #[test]
+    fn what_the_file_did_not_take_is_not_done() {
+        let claims = Claims::new(100, Ranges::default());
+        let mut a = claims.next(10, 1).unwrap();
+        a.take(100);
+        a.settle_to(70);
+        assert!(!claims.is_finished());
+        assert_eq!((claims.there(), span(&a)), (70, (70, 100)));
+        a.take(10);
+        // Nothing of it.
+        a.settle_to(70);
+        drop(a);
+        assert_eq!(claims.done(), Ranges::before(70));
+        assert_eq!(span(&claims.next(10, 1).unwrap()), (70, 100));
     }
 
     #[test]
@@ -383,7 +400,9 @@ mod tests {
                     assert_eq!(claim.at() as usize, taken.end);
                 }
                 7 => {
-                    claim.settle();
+                    // The file may not have taken all of it.
+                    taken.end -= roll(2).min(taken.len());
+                    claim.settle_to(taken.end as u64);
                     done[taken.clone()].iter_mut().for_each(|n| *n += 1);
                     taken.start = taken.end;
                 }

@@ -155,12 +155,10 @@ impl<'a> Crew<'a> {
         let file = self.file.as_ref();
         let mut writer = file.map(|file| self.job.writer(file, claim.at()));
         let poured = self.pour_into(answer, claim, left, writer.as_mut(), slot, before);
-        // What came before a failure counts, too.
-        if let Some(writer) = &mut writer {
-            writer.flush()?;
-        }
-        claim.settle();
-        poured
+        // What came before a failure counts, too, as far as the file has it.
+        let flushed = writer.as_mut().map_or(Ok(()), Writer::flush);
+        claim.settle_to(writer.map_or(u64::MAX, |writer| writer.written()));
+        poured.and(flushed)
     }
 
     fn pour_into(

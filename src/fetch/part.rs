@@ -403,6 +403,7 @@ impl Part {
             let text = format!("{}: published before it was written out", self.wanted);
             return Err(Failure::new(FailureKind::Internal, text));
         };
+        claimed.file.check_whole(self.pin.total())?;
         if let Some(modified) = self.modified {
             let set = claimed.file.file().set_modified(modified);
             set.map_err(|e| claimed.file.failed(&e))?;

@@ -246,6 +246,22 @@ impl PartFile {
             .map_err(|e| self.failed(&e))
     }
 
+    /// Makes sure that all `total` bytes are there, as many as came if that is not known.
+    pub(crate) fn check_whole(&self, total: Option<u64>) -> Result<(), Failure> {
+        let length = self.file.metadata().map_err(|e| self.failed(&e))?.len();
+        let log = lock(&self.log);
+        let total = total.unwrap_or_else(|| log.done.end());
+        if length == total && log.done.is_whole(total) {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: has {} of {total} bytes, and {length} on the disk",
+            self.path().display(),
+            log.done.bytes(),
+        );
+        Err(Failure::new(FailureKind::Io, text))
+    }
+
     pub(crate) fn failed(&self, error: &io::Error) -> Failure {
         Failure::file(error, self.folder.path_of(&self.name).display())
     }
@@ -275,6 +291,11 @@ impl Writer {
     /// The place of the next byte.
     pub(crate) fn position(&self) -> u64 {
         self.at + self.buffer.len() as u64
+    }
+
+    /// The end of what the file has taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.at
     }
 
     /// Takes bytes; they may stay in a buffer until [`Writer::flush`].

@@ -184,6 +184,9 @@ impl<'a> Worker<'a> {
             part.rejoin();
         }
         if crew.claims.is_finished() {
+            if let (Some(file), Some(total)) = (&crew.file, crew.pin.total()) {
+                file.check_whole(Some(total))?;
+            }
             return Ok(Some(self.whole(crew.claims.there())));
         }
         led?;

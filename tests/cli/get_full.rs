@@ -106,6 +106,43 @@ fn a_disk_that_stays_full_ends_the_run_and_keeps_what_came() {
     assert_holds_only(tiny.path(), "f", &origin.content);
 }
 
+/// The last bytes that a file does not take are not taken for written: also where several
+/// write to it, and the one that fails is the last.
+#[test]
+fn a_file_that_takes_no_more_is_not_taken_for_whole() {
+    // Blocks of 512 bytes, or of 1024 where the shell is an old one.
+    const BLOCKS: usize = 6 * 1024;
+    for (segments, seed) in [("3", 4), ("1", 5)] {
+        let folder = Folder::new();
+        let origin = Paced::start(content(BLOCKS * 512 + 700, seed));
+        let url = origin.url("/f");
+        let limits = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$@\"");
+        let args = ["get", "-s", segments, "-k", "256K", "--disk-full-wait", "0"];
+        let run = Command::new("bash")
+            .args([
+                "--posix",
+                "-c",
+                &limits,
+                "bash",
+                env!("CARGO_BIN_EXE_greenloop"),
+            ])
+            .args(args)
+            .arg(&url)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(!run.status.success(), "{run:?}");
+        assert!(!folder.path().join("f").exists(), "{run:?}");
+        // What came is gone on with.
+        let requests = origin.requests().len();
+        let run = greenloop(args).arg(&url).folder(folder.path()).run();
+        assert_eq!(run.code, 0, "{run:?}");
+        let kept = origin.requests()[requests].start;
+        assert!(kept >= MIB, "only {kept} bytes were kept");
+        assert_holds_only(folder.path(), "f", &origin.content);
+    }
+}
+
 /// Case 72: of many small files none is half there, or empty.
 #[test]
 fn a_full_disk_leaves_no_half_file_of_many() {
