@@ -27,6 +27,9 @@ impl Drop for Aside<'_> {
     }
 }
 
+/// Downloads that may stand aside. Each is a parked greenlet of some 10 KB.
+const ASIDE_MAX: usize = 256;
+
 #[derive(Default)]
 struct State {
     /// Entries whose download is not over.
@@ -72,12 +75,11 @@ impl Flow {
     }
 
     /// Counts an entry as given back while the result lives: its download waits for a host,
-    /// and must not keep the run from going on with others. None if as many do as are
-    /// taken at most: each is a parked greenlet of some 10 KB.
+    /// and must not keep the run from going on with others. None if too many do.
     pub(crate) fn aside(&self) -> Option<Aside<'_>> {
         {
             let mut state = lock(&self.state);
-            if state.aside >= self.high {
+            if state.aside >= ASIDE_MAX {
                 return None;
             }
             state.aside += 1;

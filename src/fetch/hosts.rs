@@ -95,6 +95,9 @@ pub(crate) struct HostState {
     door: Event,
 }
 
+/// How long one waits for a host before others are taken from the input instead.
+const ASIDE_AFTER: Duration = Duration::from_millis(100);
+
 /// Hosts remembered before those that nobody uses are forgotten: first those of whom
 /// nothing is known.
 const HOSTS_KEPT: usize = 1024;
@@ -194,6 +197,13 @@ impl Hosts {
     fn enter(&self, host: &Host, limit: Deadline, flow: &Flow) -> Result<Place, Failure> {
         if let Some(place) = host.gate.try_enter() {
             return Ok(place);
+        }
+        // A host that has not answered yet is narrow, and most answer soon: the input is
+        // not read far ahead for that.
+        match host.gate.enter(limit.earlier(Deadline::after(ASIDE_AFTER))) {
+            Ok(place) => return Ok(place),
+            Err(error) if error.is_timeout() && !limit.is_passed() => {}
+            Err(error) => return Err(ended(&error)),
         }
         let aside = self.total.gate.has_room().then(|| flow.aside());
         let place = host.gate.enter(limit).map_err(|e| ended(&e));

@@ -215,11 +215,12 @@ impl Pin {
 }
 
 /// Tells whether a date of change is far enough before the answer that a second change
-/// within its one-second grain would have shown (RFC 9110, section 8.8.2.2).
+/// within its one-second grain would have shown (RFC 9110, section 8.8.2.2). A server that
+/// does not say when it answered is not believed.
 fn is_settled(last_modified: &str, date: Option<&str>) -> bool {
     match (parse_date(last_modified), date.and_then(parse_date)) {
         (Some(changed), Some(now)) => now.duration_since(changed).is_ok_and(|d| d.as_secs() >= 1),
-        (changed, _) => changed.is_some(),
+        _ => false,
     }
 }
 
@@ -274,8 +275,9 @@ mod tests {
                 fields(Some("W/\"a\""), Some(CHANGED), Some(DATE)),
                 Some(CHANGED),
             ),
-            (fields(Some("a"), Some(CHANGED), None), Some(CHANGED)),
-            (fields(None, Some(CHANGED), None), Some(CHANGED)),
+            (fields(Some("a"), Some(CHANGED), Some(DATE)), Some(CHANGED)),
+            (fields(None, Some(CHANGED), Some(DATE)), Some(CHANGED)),
+            (fields(None, Some(CHANGED), None), None),
             // Changed in the second in which it was sent.
             (fields(None, Some(CHANGED), Some(CHANGED)), None),
             (fields(None, Some("yesterday"), Some(DATE)), None),

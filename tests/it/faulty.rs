@@ -210,7 +210,7 @@ impl Tag {
         let tag = |weak: &str| format!("ETag: {weak}\"v{version}\"");
         // A minute between them: what is younger than a date can tell, no client trusts.
         let date = format!(
-            "Last-Modified: Sun, 06 Nov 1994 08:{:02}:37 GMT",
+            "Date: Sun, 06 Nov 1994 10:00:00 GMT\r\nLast-Modified: Sun, 06 Nov 1994 08:{:02}:37 GMT",
             2 * version
         );
         match self {

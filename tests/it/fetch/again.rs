@@ -11,11 +11,13 @@ use greenloop::proto::http::parse_date;
 use super::*;
 
 const CHANGED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+/// Dates of change are believed if the answer is from later.
+const NOW: &str = "Date: Tue, 06 Nov 2001 08:49:37 GMT";
 const LATER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
 /// An answer with a date of change.
 fn dated(wire: &mut Wire, date: &str, body: &[u8]) -> Then {
-    wire.answer("200 OK", &[&format!("Last-Modified: {date}")], body)
+    wire.answer("200 OK", &[&format!("Last-Modified: {date}"), NOW], body)
 }
 
 fn set_date(folder: &Folder, name: &str, date: &str) {
@@ -86,7 +88,7 @@ fn a_resumed_file_gets_its_date_too() {
                     let date = format!("Last-Modified: {CHANGED}");
                     wire.send(crate::origin::head(
                         "200 OK",
-                        &["ETag: \"a\"", &date],
+                        &["ETag: \"a\"", &date, NOW],
                         total,
                     ));
                     wire.send(&served[..total / 2]);
@@ -204,7 +206,7 @@ fn a_file_in_the_way_fails_where_it_shall() {
 /// A server with one file, whose version is `ETAG` and `DATE`, that honours conditions.
 fn conditional(request: &Request, wire: &mut Wire, tag: &str, date: &str, body: &[u8]) -> Then {
     let fields = [format!("ETag: {tag}"), format!("Last-Modified: {date}")];
-    let fields = [fields[0].as_str(), fields[1].as_str()];
+    let fields = [fields[0].as_str(), fields[1].as_str(), NOW];
     let unchanged = match request.header("if-none-match") {
         Some(known) => known == tag,
         None => request

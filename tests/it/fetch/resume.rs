@@ -47,7 +47,8 @@ fn a_date_of_change_serves_where_there_is_no_tag() {
         move |request, wire| {
             let changed = format!("Last-Modified: {CHANGED}");
             if request.nth == 0 {
-                wire.send(crate::origin::head("200 OK", &[&changed], 1000));
+                let date = "Date: Sun, 06 Nov 1994 08:50:37 GMT";
+                wire.send(crate::origin::head("200 OK", &[&changed, date], 1000));
                 wire.send(&body[..400]);
                 return Then::Close;
             }
