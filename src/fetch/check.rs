@@ -25,7 +25,10 @@ impl Worker<'_> {
         judge_type(&verify.types, kind)?;
         let kept = self.part.as_ref().map_or(0, |part| part.length());
         let total = match answer.text(header::CONTENT_ENCODING) {
-            None => answer.fields().content_length.map(|rest| kept + rest),
+            None => answer
+                .fields()
+                .content_length
+                .map(|rest| kept.saturating_add(rest)),
             Some(_) => None,
         };
         judge_size(verify.size_min, total)?;

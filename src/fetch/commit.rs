@@ -86,6 +86,11 @@ impl Committer {
         }))
     }
 
+    /// Tells whether bytes are on the disk before anything says so.
+    pub(crate) fn flushes(&self) -> bool {
+        self.0.flush != Flush::Never
+    }
+
     pub(crate) fn preallocates(&self) -> bool {
         self.0.preallocate
     }

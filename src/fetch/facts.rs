@@ -82,6 +82,18 @@ impl Facts {
     }
 }
 
+/// The length of the front of a text of facts that counts.
+pub(crate) fn whole_bytes(text: &[u8]) -> usize {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
+    lines
+        .take_while(|(n, line)| {
+            let line = line.strip_suffix(b"\n");
+            line.is_some_and(|line| *n == 0 || done_from_line(line).is_some())
+        })
+        .map(|(_, line)| line.len())
+        .sum()
+}
+
 /// What is there, as a line of facts.
 pub(crate) fn done_line(done: &Ranges) -> String {
     format!("{}\n", json!({ "done": done.to_json() }))
@@ -148,5 +160,12 @@ mod tests {
             20,
             "nothing counts after a line that is none"
         );
+        // So the next line goes where that one is.
+        text.truncate(whole_bytes(text.as_bytes()));
+        text += &done_line(&Ranges::before(40));
+        assert_eq!(whole_bytes(text.as_bytes()), text.len());
+        let found = Facts::from_text(text.as_bytes()).unwrap();
+        assert_eq!(found.done.prefix(), 40);
+        assert_eq!(whole_bytes(b"cut off"), 0);
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::facts::{FACTS_BYTES_MAX, Facts};
+use super::facts::{FACTS_BYTES_MAX, Facts, whole_bytes};
 use super::failure::Failure;
 use super::unchanged::OnDisk;
 use crate::fs::name::{PART, PART_FACTS};
@@ -219,13 +219,11 @@ impl Folder {
         let mut file = self.open_facts(name, OFlags::RDWR)?;
         let mut text = Vec::new();
         (&mut file).take(FACTS_BYTES_MAX).read_to_end(&mut text)?;
-        // A line that was cut off must not run into the next one.
-        let whole = text
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        file.set_len(whole as u64)?;
-        file.seek(SeekFrom::Start(whole as u64))?;
+        // A line that was cut off must not run into the next one, and nothing counts after
+        // one that is none.
+        let whole = whole_bytes(&text) as u64;
+        file.set_len(whole)?;
+        file.seek(SeekFrom::Start(whole))?;
         Ok(file)
     }
 

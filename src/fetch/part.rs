@@ -24,6 +24,8 @@ use super::resume::Pin;
 use super::there::in_the_way;
 use super::verify::Verification;
 use crate::fs::name::{PART, PART_FACTS, numbered};
+use crate::runtime::blocking::blocking;
+use crate::runtime::kill::shield;
 
 /// Files up to this size wait in memory until they are whole: each costs one write then,
 /// and a file that breaks off none at all.
@@ -48,6 +50,9 @@ pub(crate) struct Part {
     pin: Pin,
     /// The date that the file is to have, if not that of its last byte.
     modified: Option<SystemTime>,
+    /// Its bytes are of a mirror: a later run, which begins at the entry's URL, does not
+    /// go on from them.
+    is_foreign: bool,
     store: Store,
 }
 
@@ -92,6 +97,7 @@ impl Part {
             committer: committer.clone(),
             pin: pin.clone(),
             modified: None,
+            is_foreign: false,
             store: Store::Memory(Vec::with_capacity(usize::try_from(total).unwrap_or(0))),
         }))
     }
@@ -148,6 +154,7 @@ impl Part {
                 committer: committer.clone(),
                 pin,
                 modified: None,
+                is_foreign: false,
                 store: Store::File(Claimed::new(file, claim, committer)),
             })));
         }
@@ -191,6 +198,11 @@ impl Part {
             Store::Memory(bytes) => bytes.len() as u64,
             Store::File(claimed) => claimed.writer.position(),
         }
+    }
+
+    /// Notes whether what comes is of a mirror; to be called before the part is emptied.
+    pub(crate) fn set_foreign(&mut self, is_foreign: bool) {
+        self.is_foreign = is_foreign;
     }
 
     /// Forgets which version its bytes are of: nobody goes on with them.
@@ -267,7 +279,8 @@ impl Part {
         };
         let total = self.pin.total();
         let early = total.is_none_or(|total| total >= FACTS_EARLY_BYTES);
-        claimed.file.restart(url, &self.pin, early)?;
+        let with_facts = early && !self.is_foreign;
+        claimed.file.restart(url, &self.pin, with_facts)?;
         claimed.writer = Writer::new(claimed.file.clone(), 0, self.committer.clone());
         match total.filter(|_| self.committer.preallocates()) {
             Some(total) if early => claimed.file.preallocate(total),
@@ -340,6 +353,7 @@ impl Part {
             return Err(Failure::new(FailureKind::CannotCreate, text));
         };
         other.pin = self.pin.clone();
+        other.is_foreign = self.is_foreign;
         other.restart_file(url)?;
         other.write(bytes)?;
         other.flush()?;
@@ -408,7 +422,6 @@ impl Part {
             let set = claimed.file.file().set_modified(modified);
             set.map_err(|e| claimed.file.failed(&e))?;
         }
-        claimed.file.forget()?;
         let replace = self.existing == Existing::Overwrite;
         let part = format!("{}{PART}", claimed.file.name());
         let mut to = claimed.file.name().to_owned();
@@ -425,6 +438,10 @@ impl Part {
                 Err(e) => return Err(claimed.file.failed(&e)),
             }
         }
+        // Not before: a kill in between would leave bytes of which nothing is known.
+        if let Err(error) = claimed.file.forget() {
+            log::warn!("{error}");
+        }
         // Of the numbered ones only those that another one's partial file would hit: the
         // others are seen on the disk.
         claimed.claim.hold = self.existing != Existing::Number || is_like_a_part(&to);
@@ -434,6 +451,9 @@ impl Part {
     /// Leaves the file as it is if a later run can go on from it, else removes it. True
     /// if it stays.
     pub(crate) fn leave(mut self: Box<Self>, url: &Url) -> Result<bool, Failure> {
+        if self.is_foreign {
+            self.unpin();
+        }
         if self.keeps() == 0 && matches!(self.store, Store::Memory(_)) {
             return Ok(false);
         }
@@ -442,8 +462,25 @@ impl Part {
         let _ = self.flush();
         match &self.store {
             Store::Memory(_) => Ok(false),
-            Store::File(claimed) => claimed.file.leave(url, &self.pin),
+            Store::File(claimed) => {
+                self.sync_for_later(&claimed.file)?;
+                claimed.file.leave(url, &self.pin)
+            }
         }
+    }
+}
+
+impl Part {
+    /// Has on the disk what is about to be written down, if the run flushes.
+    fn sync_for_later(&self, file: &Arc<PartFile>) -> Result<(), Failure> {
+        if !self.committer.flushes() || self.pin.validator().is_none() {
+            return Ok(());
+        }
+        let synced = file.clone();
+        // Also for one that was stopped: it takes what the disk takes.
+        let synced = shield(|| blocking(move || synced.file().sync_data()));
+        let failed = |e| Failure::new(FailureKind::Internal, format!("flushing: {e}"));
+        synced.map_err(failed)?.map_err(|e| file.failed(&e))
     }
 }
 

@@ -2,7 +2,7 @@
 //! written down beside it (see [`facts`](super::facts)).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,8 @@ pub(crate) struct PartFile {
 #[derive(Debug, Default)]
 struct Log {
     done: Ranges,
+    /// What was written down of it last.
+    noted: Ranges,
     /// Bytes there that are not written down.
     fresh: u64,
     /// How much of that may add up.
@@ -55,6 +57,28 @@ struct Log {
     asked: bool,
     /// How often bytes that were there have been thrown away.
     version: u64,
+}
+
+impl Log {
+    /// Writes down that `done` is there, if it is written down at all.
+    fn write_down(&mut self, done: Ranges) -> io::Result<()> {
+        if let Some(text) = &mut self.text {
+            append(text, done_line(&done).as_bytes())?;
+            self.noted = done;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a line at the end, or nothing: what is cut off must not run into the next one.
+fn append(text: &mut File, line: &[u8]) -> io::Result<()> {
+    let end = text.stream_position()?;
+    let written = text.write_all(line);
+    if written.is_err() {
+        text.set_len(end)?;
+        text.seek(SeekFrom::Start(end))?;
+    }
+    written
 }
 
 impl PartFile {
@@ -105,6 +129,7 @@ impl PartFile {
         log.text = Some(text.map_err(|e| self.failed(&e))?);
         // What is written down but not there was lost in a crash.
         done.cut(size);
+        log.noted = done.clone();
         log.done = done;
         log.piece = PIECE_BYTES.max(size / PIECES_MAX);
         Ok(())
@@ -147,10 +172,11 @@ impl PartFile {
         log.version += 1;
         log.done = Ranges::before(kept.min(log.done.prefix()));
         self.file.set_len(kept).map_err(|e| self.failed(&e))?;
-        if log.text.is_some() {
-            self.write_down(&mut log).map_err(|e| self.failed(&e))?;
-        }
-        Ok(())
+        // What is new may not be on the disk yet, and is not written down for that.
+        let mut noted = log.noted.clone();
+        noted.cut(log.done.end());
+        log.fresh = log.done.bytes() - noted.bytes();
+        log.write_down(noted).map_err(|e| self.failed(&e))
     }
 
     /// Takes room for the whole file, without changing its length.
@@ -180,11 +206,11 @@ impl PartFile {
 
     /// Writes down what is there; with `sync` only when it is on the disk.
     pub(crate) fn save_done(&self, sync: bool) -> io::Result<()> {
-        let (line, version) = {
+        let (done, version) = {
             let mut log = lock(&self.log);
             log.asked = false;
             log.fresh = 0;
-            (done_line(&log.done), log.version)
+            (log.done.clone(), log.version)
         };
         if sync {
             self.file.sync_data()?;
@@ -194,30 +220,19 @@ impl PartFile {
             // Started over meanwhile: what was there is gone.
             return Ok(());
         }
-        match &mut log.text {
-            Some(text) => io::Write::write_all(text, line.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn write_down(&self, log: &mut Log) -> io::Result<()> {
-        log.fresh = 0;
-        let line = done_line(&log.done);
-        match &mut log.text {
-            Some(text) => io::Write::write_all(text, line.as_bytes()),
-            None => Ok(()),
-        }
+        log.write_down(done)
     }
 
     /// Leaves the file for a later run if it can go on from it, else removes it. True if
-    /// it stays.
+    /// it stays. What is there is on the disk by now, if the run flushes.
     pub(crate) fn leave(&self, url: &Url, pin: &Pin) -> Result<bool, Failure> {
         let mut log = lock(&self.log);
         if pin.validator().is_some() && log.done.bytes() > 0 {
             if log.text.is_none() {
                 log.text = self.create_facts(url, pin).ok();
             }
-            if log.text.is_some() && self.write_down(&mut log).is_ok() {
+            let done = log.done.clone();
+            if log.text.is_some() && log.write_down(done).is_ok() {
                 return Ok(true);
             }
         }

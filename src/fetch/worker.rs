@@ -266,7 +266,8 @@ impl<'a> Worker<'a> {
                 let Wanted { folder, name } = &wanted;
                 self.part = Part::small(folder, name, existing, &pin, &self.run.committer);
             }
-            if self.part.is_some() {
+            if let Some(part) = &mut self.part {
+                part.set_foreign(self.place != 0);
                 return Ok(Begin::Here);
             }
             let part = match self.open(&wanted)? {
@@ -286,6 +287,7 @@ impl<'a> Worker<'a> {
             }
         }
         let part = self.part.as_mut().expect("opened above");
+        part.set_foreign(self.place != 0);
         part.restart(self.url, pin)?;
         Ok(Begin::Here)
     }
