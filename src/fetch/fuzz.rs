@@ -62,7 +62,7 @@ pub fn content_range(data: &[u8]) {
     let shown = match range {
         ContentRange::Bytes { first, last, total } => {
             assert!(first <= last && total.is_none_or(|total| last < total));
-            let total = total.map_or("*".to_owned(), |total| total.to_string());
+            let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
             format!("bytes {first}-{last}/{total}")
         }
         ContentRange::Unsatisfied { total } => format!("bytes */{total}"),

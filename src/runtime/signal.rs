@@ -390,6 +390,7 @@ pub(crate) fn end_by(signal: i32) {
 
 /// Those of `signals` that the process was not started to ignore, as nohup(1) and shells
 /// without job control start one.
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command asks"))]
 pub(crate) fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let heard = |signal: &&i32| !procfs::is_ignored(**signal);
     signals.iter().filter(heard).copied().collect()

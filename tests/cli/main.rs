@@ -3,7 +3,11 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the other side of the command is a plain program"
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::large_stack_frames,
+    clippy::large_stack_arrays,
+    reason = "tests and the other side of the command are plain threads, and may fail"
 )]
 
 #[path = "../support/origin.rs"]

@@ -154,9 +154,11 @@ mod tests {
     #[test]
     fn one_class_gives_its_code_and_several_give_one() {
         let outcome = |kinds: &[FailureKind], hooks| {
-            let mut report = Report::default();
-            report.failed = kinds.len() as u64;
-            report.failures = kinds.iter().map(|kind| (*kind, 1)).collect();
+            let report = Report {
+                failed: kinds.len() as u64,
+                failures: kinds.iter().map(|kind| (*kind, 1)).collect(),
+                ..Report::default()
+            };
             code(&outcome(&report, hooks, None))
         };
         assert_eq!(outcome(&[], 0), 0);

@@ -237,7 +237,9 @@ machine late.org login x password y
             "machine",
             "machine a password \"secret",
         ] {
-            let error = Netrc::parse(text).err().expect(text);
+            let Err(error) = Netrc::parse(text) else {
+                panic!("{text}");
+            };
             assert!(!error.contains("secret"), "{error}");
         }
         assert!(Netrc::parse("").is_ok_and(|n| n.credentials("a", true).is_none()));

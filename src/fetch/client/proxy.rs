@@ -92,7 +92,7 @@ mod tests {
 
     fn of(choice: &Choice, url: &str) -> String {
         let found = choice.of(&Url::parse(url).unwrap());
-        found.map_or("-".to_owned(), Url::to_string)
+        found.map_or_else(|| "-".to_owned(), Url::to_string)
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn a_list_that_grows_is_read_to_where_its_end_is_met() {
     let next =
         |list: &mut UrlList<BufReader<PipeReader>>| list.next().map(|entry| show(&entry.unwrap()));
     for n in 1..100 {
-        write!(pipe, "http://h/{n}\n").unwrap();
+        writeln!(pipe, "http://h/{n}").unwrap();
         assert_eq!(next(&mut list), Some(format!("{n} http://h/{n}")));
     }
     write!(pipe, "http://h/last").unwrap();
@@ -337,7 +337,7 @@ fn once_options_have_come_they_are_waited_for() {
         std::thread::yield_now();
     }
     assert!(!reader.is_finished());
-    write!(pipe, " out=y\n").unwrap();
+    writeln!(pipe, " out=y").unwrap();
     drop(pipe);
     assert_eq!(reader.join().unwrap(), "3 http://h/2 out=y");
 }
