@@ -6,7 +6,9 @@
 //! flush for many of them, and no download waits for the disk.
 //!
 //! Invariant: a file is renamed after its bytes are on the disk (unless the run does not
-//! flush at all), and journalled after it was renamed.
+//! flush at all), and after it was journalled. A line of the journal counts only if the
+//! very file stands there, so one of a file that never got its name is harmless; a name
+//! without a line would have the next run save the file once more.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -193,14 +195,13 @@ impl Committer {
     fn commit(&self, group: Vec<Whole>) {
         let written: Vec<_> = group.into_iter().filter_map(Whole::write_out).collect();
         let written = self.flush(written);
-        let mut done: Vec<Published> = written.into_iter().filter_map(Whole::publish).collect();
-        if let Some(Published(ticket)) = done.first()
-            && let Some(journal) = &ticket.run.journal
-            && let Err(error) = journal.add(done.iter().filter_map(Published::entry))
-        {
-            log::warn!("writing the journal: {error}");
-        }
-        for Published(ticket) in done.drain(..) {
+        let ready: Vec<_> = written.into_iter().filter_map(Whole::prepare).collect();
+        note(&ready.iter().map(|whole| &whole.ticket).collect::<Vec<_>>());
+        let published: Vec<_> = ready.into_iter().filter_map(Whole::publish).collect();
+        // Those whose name was taken meanwhile have another one.
+        let moved = published.iter().filter(|(_, moved)| *moved);
+        note(&moved.map(|(ticket, _)| ticket).collect::<Vec<_>>());
+        for (ticket, _) in published {
             ticket.settle(End::Saved);
         }
     }
@@ -249,13 +250,19 @@ impl State {
     }
 }
 
-/// A file that has its name; its ticket says where it is.
-struct Published(Ticket);
-
-impl Published {
-    fn entry(&self) -> Option<(&reqwest::Url, &super::journal::Saved)> {
-        let url = self.0.entry.url().ok()?;
-        Some((url, self.0.saved.as_ref()?))
+/// Adds files to the journal.
+fn note(tickets: &[&Ticket]) {
+    let Some(journal) = tickets
+        .first()
+        .and_then(|ticket| ticket.run.journal.as_ref())
+    else {
+        return;
+    };
+    let lines = tickets
+        .iter()
+        .filter_map(|ticket| Some((ticket.entry.url().ok()?, ticket.saved.as_ref()?)));
+    if let Err(error) = journal.add(lines) {
+        log::warn!("writing the journal: {error}");
     }
 }
 
@@ -273,13 +280,32 @@ impl Whole {
         }
     }
 
-    fn publish(mut self) -> Option<Published> {
-        match self.part.publish() {
-            Ok(path) => {
-                self.ticket.publish(path, self.part.pin());
-                Some(Published(self.ticket))
+    /// Notes where the file will be.
+    fn prepare(mut self) -> Option<Self> {
+        match self.part.prepare() {
+            Ok((path, modified)) => {
+                self.ticket.publish(path, modified, self.part.pin());
+                Some(self)
             }
             Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// The ticket, and whether the file is elsewhere than was noted.
+    fn publish(mut self) -> Option<(Ticket, bool)> {
+        match self.part.publish() {
+            Ok(path) if self.ticket.facts.path.as_ref() == Some(&path) => {
+                Some((self.ticket, false))
+            }
+            Ok(path) => {
+                let modified = self.ticket.saved.as_ref().and_then(|saved| saved.modified);
+                self.ticket.publish(path, modified, self.part.pin());
+                Some((self.ticket, true))
+            }
+            Err(failure) => {
+                self.ticket.facts.path = None;
+                self.fail(failure)
+            }
         }
     }
 

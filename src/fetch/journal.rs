@@ -14,10 +14,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, openat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, openat, statat};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -50,6 +50,8 @@ pub(crate) struct Saved {
     /// Its path from the journal's folder.
     pub(crate) path: String,
     pub(crate) bytes: u64,
+    /// Its date of change when it was saved: who changes it later changes that.
+    pub(crate) modified: Option<SystemTime>,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
 }
@@ -186,6 +188,9 @@ impl Journal {
         stat.is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
                 && u64::try_from(stat.st_size) == Ok(saved.bytes)
+                && saved
+                    .modified
+                    .is_none_or(|at| nanos(at) == modified_nanos(&stat))
         })
     }
 
@@ -330,6 +335,7 @@ fn to_line(url: &Url, saved: &Saved) -> String {
         wish,
         path,
         bytes,
+        modified,
         etag,
         last_modified,
     } = saved;
@@ -338,6 +344,7 @@ fn to_line(url: &Url, saved: &Saved) -> String {
         "wish": wish,
         "path": path,
         "bytes": bytes,
+        "modified_nanos": modified.and_then(nanos),
         "etag": etag,
         "last_modified": last_modified,
     });
@@ -352,10 +359,27 @@ fn parse(line: &[u8]) -> Option<(String, Saved)> {
         wish: text("wish"),
         path: text("path")?,
         bytes: value.get("bytes")?.as_u64()?,
+        modified: value
+            .get("modified_nanos")
+            .and_then(Value::as_u64)
+            .map(|nanos| UNIX_EPOCH + Duration::from_nanos(nanos)),
         etag: text("etag"),
         last_modified: text("last_modified"),
     };
     Some((text("done")?, saved))
+}
+
+/// Nanoseconds since 1970; `None` for times that are none of a file of ours.
+fn nanos(at: SystemTime) -> Option<u64> {
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
+}
+
+/// The date of change of a file, as [`nanos`].
+fn modified_nanos(stat: &Stat) -> Option<u64> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let fraction = u64::try_from(stat.st_mtime_nsec).ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(fraction)
 }
 
 /// Reads a file from some place on, without moving it for others.

@@ -411,17 +411,28 @@ impl Part {
         Ok(rustix::fs::fstat(self.folder.fd())?.st_dev)
     }
 
+    /// Makes all ready for [`Part::publish`], and tells where the file will be if nobody
+    /// takes that first, and the date of change by which it is known again.
+    pub(crate) fn prepare(&self) -> Result<(PathBuf, Option<SystemTime>), Failure> {
+        let Store::File(claimed) = &self.store else {
+            return Ok((self.folder.path_of(&self.wanted), None));
+        };
+        claimed.file.check_whole(self.pin.total())?;
+        let file = claimed.file.file();
+        if let Some(modified) = self.modified {
+            let set = file.set_modified(modified);
+            set.map_err(|e| claimed.file.failed(&e))?;
+        }
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        Ok((self.folder.path_of(claimed.file.name()), modified.ok()))
+    }
+
     /// Gives the whole file its name, and tells where it is. Blocks on the file system.
     pub(crate) fn publish(&mut self) -> Result<PathBuf, Failure> {
         let Store::File(claimed) = &mut self.store else {
             let text = format!("{}: published before it was written out", self.wanted);
             return Err(Failure::new(FailureKind::Internal, text));
         };
-        claimed.file.check_whole(self.pin.total())?;
-        if let Some(modified) = self.modified {
-            let set = claimed.file.file().set_modified(modified);
-            set.map_err(|e| claimed.file.failed(&e))?;
-        }
         let replace = self.existing == Existing::Overwrite;
         let part = format!("{}{PART}", claimed.file.name());
         let mut to = claimed.file.name().to_owned();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::checksum::{Algorithm, Checksum};
 use super::commit::Whole;
@@ -98,13 +98,14 @@ impl Ticket {
         self.end = Some(end);
     }
 
-    /// Notes where the file is now.
-    pub(crate) fn publish(&mut self, path: PathBuf, pin: &Pin) {
+    /// Notes where the file will be, or is now.
+    pub(crate) fn publish(&mut self, path: PathBuf, modified: Option<SystemTime>, pin: &Pin) {
         let inside = path.strip_prefix(&self.run.settings.naming.dir);
         self.saved = Some(Saved {
             wish: wish(&self.entry, &self.run.settings.naming),
             path: inside.unwrap_or(&path).to_string_lossy().into_owned(),
             bytes: self.facts.bytes,
+            modified,
             etag: pin.etag.clone(),
             last_modified: pin.last_modified.clone(),
         });

@@ -114,7 +114,7 @@ fn old_versions_of_tls_are_refused() {
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(own.chain, super::tls_origin::key(&own.key))
+        .with_single_cert(own.chain, tls_origin::key(&own.key))
         .unwrap();
     let origin = TlsOrigin::start(old, answer);
     let (_folder, outcome) = get(&origin, |d| d.ca_file(authority.file()));
