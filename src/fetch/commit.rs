@@ -292,6 +292,7 @@ impl Whole {
     }
 
     /// The ticket, and whether the file is elsewhere than was noted.
+    #[expect(clippy::large_stack_frames, reason = "on the committer's own thread")]
     fn publish(mut self) -> Option<(Ticket, bool)> {
         match self.part.publish() {
             Ok(path) if self.ticket.facts.path.as_ref() == Some(&path) => {

@@ -272,11 +272,12 @@ impl Known {
         let is_used = |host: &Arc<Host>| Arc::strong_count(host) > 1;
         self.hosts
             .retain(|_, host| is_used(host) || !lock(&host.state).is_untouched(now));
-        if self.hosts.len() >= HOSTS_KEPT_MAX {
+        if self.hosts.len() > HOSTS_KEPT_MAX / 2 {
             self.hosts.retain(|_, host| is_used(host));
         }
         // So many new ones have to come before the next sweep that it costs each little.
-        self.sweep_at = (self.hosts.len() * 2).max(HOSTS_KEPT);
+        let left = self.hosts.len();
+        self.sweep_at = (left * 2).clamp(HOSTS_KEPT, HOSTS_KEPT_MAX.max(left + HOSTS_KEPT));
     }
 }
 

@@ -378,7 +378,7 @@ fn nanos(at: SystemTime) -> Option<u64> {
 /// The date of change of a file, as [`nanos`].
 fn modified_nanos(stat: &Stat) -> Option<u64> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
-    let fraction = u64::try_from(stat.st_mtime_nsec).ok()?;
+    let fraction = stat.st_mtime_nsec;
     seconds.checked_mul(1_000_000_000)?.checked_add(fraction)
 }
 

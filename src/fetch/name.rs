@@ -162,7 +162,7 @@ mod tests {
             ("attachment; filename=\"nul.txt\"", Some("_nul.txt")),
             (
                 "attachment; filename=\".greenloop.journal\"",
-                Some("__greenloop.journal"),
+                Some("_greenloop.journal"),
             ),
             ("attachment; filename=\"a.part\"", Some("a.part_")),
             ("attachment; filename=\"C:\\dir\\x.txt\"", Some("x.txt")),

@@ -105,6 +105,10 @@ impl Part {
     /// Finds a free variant of `wanted` and opens its partial file.
     ///
     /// A partial file of an earlier run is taken over if its facts are about `url`.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "just over the mark; nothing below it waits"
+    )]
     pub(crate) fn open(
         folder: &Arc<Folder>,
         wanted: &str,

@@ -395,6 +395,7 @@ mod tests {
     fn a_part_pinned_by_date_may_leave_the_date_out_but_not_change_it() {
         let pin = Pin::of(&Fields {
             last_modified: Some(CHANGED),
+            date: Some(DATE),
             ..whole(None)
         });
         let part = part(None, "bytes 50-99/100");

@@ -65,6 +65,10 @@ impl Ticket {
     }
 
     /// Downloads. A file that is whole goes on its way to its name by itself.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "the download's own frame, once per greenlet"
+    )]
     pub(crate) fn work(mut self) {
         let url = match self.entry.url() {
             Ok(url) => url,

@@ -130,6 +130,7 @@ mod tests {
         Pin::of(&Fields {
             etag,
             last_modified,
+            date: Some("Tue, 06 Nov 2001 08:49:37 GMT"),
             content_length: Some(100),
             ..Fields::default()
         })

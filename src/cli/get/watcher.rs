@@ -161,7 +161,7 @@ impl Watcher {
                 lines::brief(voice.to(To::Out), outcome);
             }
             (Style::Brief | Style::Bars | Style::Lines, None) => {
-                lines::done(voice.to(To::Out), outcome)
+                lines::done(voice.to(To::Out), outcome);
             }
             (Style::Quiet, None) => {}
         }
