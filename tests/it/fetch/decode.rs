@@ -120,7 +120,7 @@ fn a_bomb_is_no_file_and_asked_for_once() {
 
 #[test]
 fn a_file_that_is_too_large_is_refused_by_its_length_or_by_its_bytes() {
-    let small = gzip(&[0; 10_000]);
+    let small = gzip(&vec![0; 10_000]);
     assert!(small.len() < 1000);
     let (folder, _origin, outcome) = compressed(
         |d| d.size_max(9999),

@@ -288,7 +288,7 @@ fn a_tree_of_many_folders_does_not_keep_them_open() {
         .tree_hosts(false)
         .jobs(4)
         .observer(move |id: u64, event: &greenloop::fetch::Event<'_>| {
-            if matches!(event, greenloop::fetch::Event::Done(_)) && id % 20 == 0 {
+            if matches!(event, greenloop::fetch::Event::Done(_)) && id.is_multiple_of(20) {
                 seen.fetch_max(open_below(&root), Ordering::Relaxed);
             }
         })

@@ -143,6 +143,7 @@ impl TlsOrigin {
         Self::logged(config, move |secured, _| serve(secured))
     }
 
+    #[expect(clippy::large_stack_frames, reason = "on a thread of its own")]
     fn logged(
         config: ServerConfig,
         serve: impl Fn(&mut Secured, &Mutex<Seen>) + Send + Sync + 'static,
