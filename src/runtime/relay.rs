@@ -157,23 +157,14 @@ pub(crate) fn wake_all(mut tasks: Vec<Arc<Task>>) {
         task.on_worker
     });
     if !tasks.is_empty() {
-        let is_first = {
-            let mut wakes = lock(&WAKES);
-            let is_first = wakes.is_empty();
-            wakes.append(&mut tasks);
-            is_first
-        };
-        // What lies there already has a bell rung for it, which delivers all: or about to
-        // be rung, by somebody who may be slow.
-        if is_first {
-            ring_next();
-        }
+        lock(&WAKES).append(&mut tasks);
+        ring_next();
         check_soon();
     }
 }
 
 fn check_soon() {
-    if !CHECKING.load(Ordering::SeqCst) && !CHECKING.swap(true, Ordering::SeqCst) {
+    if !CHECKING.swap(true, Ordering::SeqCst) {
         timer::check_relay_at(clock::now().saturating_add(ANSWER_NANOS_MAX));
     }
 }

@@ -363,6 +363,13 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "Downloader::run",
         "stops and reports: `fetch::run::a_{killed_caller,caller_that_times_out}_…`",
     ),
+    #[cfg(feature = "fetch")]
+    ("Downloader::verify", "made of lane calls, which have a row"),
+    #[cfg(feature = "fetch")]
+    (
+        "Downloader::verify_listed",
+        "made of lane calls, which have a row",
+    ),
     ("Load::run", "made of connects and joins, which have rows"),
     ("Datagram::reply", "tried in `waiting_calls_of_a_datagram`"),
     (
