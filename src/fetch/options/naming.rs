@@ -21,7 +21,7 @@ pub enum Existing {
     /// URL alone tells the name.
     Skip,
     /// Leave it alone and count the URL as failed, with
-    /// [`FailureKind::Exists`](super::FailureKind::Exists). Two URLs of one run that have
+    /// [`FailureKind::Exists`](crate::fetch::FailureKind::Exists). Two URLs of one run that have
     /// one name are numbered all the same.
     Fail,
 }
