@@ -173,3 +173,118 @@ fn what_is_no_checksum_is_a_wrong_command() {
         assert_eq!(run.code, 2, "{args:?}: {run:?}");
     }
 }
+
+/// What `/file-6` holds at the origin of these tests.
+fn sha256_of_file_6() -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(crate::origin::content(6));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn downloads_are_held_against_checksums_and_lists() {
+    let (origin, folder) = (crate::origin::Origin::start(), Folder::new());
+    let (url, sum) = (origin.url("file-6"), sha256_of_file_6());
+    let right = format!("sha-256={sum}");
+    let run = greenloop(["get", "--json", "--checksum", &right, &url])
+        .folder(folder.path())
+        .run();
+    let told = run.succeeds();
+    assert!(told.contains(r#""verified":["sha-256"],"#), "{told}");
+    assert!(told.contains(r#""content_type":null,"#), "{told}");
+    let wrong = format!("sha-256={SHA256}");
+    let run = greenloop([
+        "get",
+        "--retry-wait",
+        "0",
+        "--checksum",
+        &wrong,
+        "-o",
+        "x",
+        &url,
+    ])
+    .folder(folder.path())
+    .run();
+    run.fails_with(32, &["sha-256", SHA256, &sum]);
+    assert_eq!(folder.names(), ["file-6"]);
+
+    let lists = Folder::new();
+    let list = lists.path().join("b3sums");
+    fs::write(&list, format!("SHA256 (file-6) = {sum}\n")).unwrap();
+    let get = |strict: &str, url: &str| {
+        let run = greenloop(["get", strict, "--check"]).arg(&list).arg(url);
+        run.folder(folder.path()).run()
+    };
+    get("--check-strict", &url).succeeds();
+    let other = origin.url("file-7");
+    let run = get("--no-digest-fields", &other);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("no list has its checksum"), "{run:?}");
+    get("--check-strict", &other).fails_with(32, &["it has no checksum"]);
+}
+
+#[test]
+fn the_list_that_a_run_writes_verifies_it() {
+    let (origin, folder) = (crate::origin::Origin::start(), Folder::new());
+    let urls = ["file-6", "file-100000"].map(|name| origin.url(name));
+    let options = ["get", "-d", "to", "--write-checksums", "SHA256SUMS"].into_iter();
+    greenloop(options.chain(urls.iter().map(String::as_str)))
+        .folder(folder.path())
+        .run()
+        .succeeds();
+    let list = fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
+    assert!(
+        list.contains(&format!("{}  file-6\n", sha256_of_file_6())),
+        "{list}"
+    );
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert_eq!(folder.names(), ["SHA256SUMS", "to"]);
+    let run = greenloop(["get", "--verify", "--check", "SHA256SUMS", "-d", "to"])
+        .folder(folder.path())
+        .run();
+    assert_eq!(
+        run.succeeds()
+            .lines()
+            .filter(|line| line.ends_with(": OK"))
+            .count(),
+        2
+    );
+    fs::write(folder.path().join("to/file-6"), "damage").unwrap();
+    let run = greenloop(["get", "--verify", "--check", "SHA256SUMS", "-d", "to"])
+        .folder(folder.path())
+        .run();
+    assert_eq!(run.code, 32, "{run:?}");
+    let run = greenloop([
+        "get",
+        "--write-checksums",
+        "none/SUMS",
+        "http://127.0.0.1:1/x",
+    ])
+    .folder(folder.path())
+    .run();
+    run.fails_with(1, &["writing none/SUMS.part"]);
+}
+
+#[test]
+fn a_page_in_place_of_a_file_fails() {
+    let (origin, folder) = (crate::origin::Origin::start(), Folder::new());
+    let url = origin.url("file-5");
+    for guard in [["--min-size", "6"], ["--expect-type", "image/*,video/*"]] {
+        let run = greenloop(["get", guard[0], guard[1], &url])
+            .folder(folder.path())
+            .run();
+        run.fails_with(22, &[&url]);
+        assert!(folder.names().is_empty());
+    }
+    greenloop([
+        "get",
+        "--min-size",
+        "5",
+        "--expect-type",
+        "!text/html",
+        &url,
+    ])
+    .folder(folder.path())
+    .run()
+    .succeeds();
+}

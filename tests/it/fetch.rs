@@ -23,6 +23,7 @@ mod run;
 mod segments;
 mod tls;
 mod tls_origin;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

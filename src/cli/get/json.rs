@@ -3,7 +3,7 @@
 //! Written by hand: a run of many small files spends its time elsewhere, and the keys come
 //! in the order of [`FIELDS`].
 
-use crate::fetch::{End, Failure, Outcome, Report};
+use crate::fetch::{Algorithm, End, Failure, Outcome, Report};
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
@@ -46,7 +46,16 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
         "D F",
         "whether the server said where the file ends",
     ),
-    ("content_type", "D F", "as the server says it, or null"),
+    (
+        "verified",
+        "D F",
+        "list of the hashes that it was held against",
+    ),
+    (
+        "content_type",
+        "D F",
+        "as the server says it, without parameters, or null",
+    ),
     (
         "accept_ranges",
         "D F",
@@ -210,6 +219,7 @@ pub(super) fn ended(text: &mut String, outcome: &Outcome) {
         .text("filename_effective", path.as_deref())
         .put("bytes", outcome.bytes)
         .put("size_verified", outcome.is_size_verified)
+        .put("verified", names(&outcome.verified))
         .text("content_type", outcome.content_type.as_deref())
         .maybe("accept_ranges", outcome.accepts_ranges)
         .maybe("response_code", outcome.status);
@@ -224,6 +234,12 @@ pub(super) fn ended(text: &mut String, outcome: &Outcome) {
         .put("tries", outcome.tries)
         .put("num_retries", outcome.tries.saturating_sub(1));
     with_failure(object, outcome.failure()).end();
+}
+
+/// A list of algorithms, whose names need no escapes.
+fn names(algorithms: &[Algorithm]) -> String {
+    let names: Vec<_> = algorithms.iter().map(|a| format!("\"{a}\"")).collect();
+    format!("[{}]", names.join(","))
 }
 
 /// Adds the line for the whole.
