@@ -143,7 +143,7 @@ impl Worker<'_> {
     }
 
     /// Tells whether the file that an earlier run has saved is there, and has all the
-    /// checksums that are known for it now.
+    /// checksums that are known for it now; at least one, if files must have one.
     fn is_done(&self, journal: &Journal, saved: &Saved) -> Result<bool, Failure> {
         if !journal.is_there(saved) {
             return Ok(false);
@@ -154,7 +154,7 @@ impl Worker<'_> {
             checksums = self.checksums(Path::new(&saved.path));
         }
         if checksums.is_empty() {
-            return Ok(true);
+            return Ok(!self.run.settings.verify.strict);
         }
         let path = self.run.settings.naming.dir.join(&saved.path);
         has_checksums(journal.open_saved(saved), &path, &checksums)

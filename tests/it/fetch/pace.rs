@@ -267,7 +267,8 @@ fn the_first_failure_stops_all_if_asked() {
         .unwrap();
     assert!(report.is_stopped && !report.is_success());
     assert_eq!(report.failures[&FailureKind::NotFound], 1);
-    assert!(origin.requests().len() <= 4);
+    // The slot of the failed one is free a moment before its failure counts.
+    assert!(origin.requests().len() <= 5);
 }
 
 #[test]
