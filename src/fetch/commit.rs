@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::failure::{Failure, FailureKind};
 use super::options::{Disk, Flush};
@@ -40,6 +41,10 @@ const WAITING_OPEN_MAX: usize = 64;
 /// Files of one group, which are open all at once.
 const GROUP_MAX: usize = 256;
 
+/// How long a group gathers, from its first file on: a thread that is woken for each small
+/// file costs more than writing it does.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// From so many files on, all of the file system is flushed at once instead of each.
 const FLUSHED_TOGETHER: usize = 8;
 
@@ -63,6 +68,8 @@ struct State {
     open: usize,
     /// No more will come.
     closed: bool,
+    /// The thread waits for something to do.
+    idle: bool,
     /// Who waits for room in the queue.
     waiters: WaitList,
 }
@@ -134,7 +141,9 @@ impl Committer {
             state.count(whole, 1);
         }
         state.queue.extend(job);
-        self.0.changed.notify_one();
+        if std::mem::take(&mut state.idle) {
+            self.0.changed.notify_one();
+        }
     }
 
     /// Starts the thread.
@@ -171,14 +180,21 @@ impl Committer {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "on the committer's own thread")]
     fn next_group(&self) -> Option<Vec<Job>> {
         let mut state = lock(&self.0.state);
         while state.queue.is_empty() {
             if state.closed {
                 return None;
             }
+            state.idle = true;
             let waited = self.0.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.closed {
+            drop(state);
+            std::thread::sleep(GATHER);
+            state = lock(&self.0.state);
         }
         let count = state.queue.len().min(GROUP_MAX);
         let group: Vec<_> = state.queue.drain(..count).collect();

@@ -16,7 +16,6 @@ use crate::fetch::heard::{self, Heard};
 use crate::fetch::reactor::Held;
 use crate::fetch::resume::Fields;
 use crate::proto::http::retry_after;
-use crate::runtime::bridge::block_on_deadline;
 use crate::runtime::deadline::Deadline;
 
 /// An answer whose head is there and whose body may still be on its way.
@@ -173,7 +172,7 @@ impl Answer {
         let (response, reactor) = self.response.parts();
         let mut chunk = pin!(response.chunk());
         let polled = poll_fn(|context| reactor.inside(|| chunk.as_mut().poll(context)));
-        match block_on_deadline(polled, Deadline::after(idle).earlier(total)) {
+        match reactor.block_on(polled, Deadline::after(idle).earlier(total)) {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => Err(classify(&error, Phase::Body)),
             Err(error) => Err(waited(&error, "idle", total)),

@@ -37,7 +37,6 @@ use super::failure::{Failure, FailureKind};
 use super::options::{IpVersion, Network, Secret};
 use super::reactor::{Held, Reactor};
 use crate::error::{Error, Result};
-use crate::runtime::bridge::block_on_deadline;
 use crate::runtime::deadline::Deadline;
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -259,7 +258,7 @@ impl Client {
     fn exchange(&self, request: Request, url: Url, total: Deadline) -> Result<Answer, Failure> {
         let pending = self.send(request);
         let head = Deadline::after(self.head_timeout);
-        match block_on_deadline(pending, head.earlier(total)) {
+        match self.reactor.block_on(pending, head.earlier(total)) {
             Ok(Ok(response)) => Ok(Answer::new(
                 self.reactor.hold(response),
                 url,
