@@ -57,13 +57,20 @@ fn main() {
         }
         return;
     }
-    for workers in [1, 2, 4] {
-        a_circle_is_named(workers);
-        waiting_for_nobody_is_told_too(workers);
-        who_locks_twice_is_told_to_wait_for_itself(workers);
-        a_deadlock_is_told_once_and_the_program_goes_on(workers);
-    }
-    what_may_still_end_is_no_deadlock();
+    // All at once: they are processes that wait.
+    std::thread::scope(|scope| {
+        for workers in [1, 2, 4] {
+            for case in [
+                a_circle_is_named,
+                waiting_for_nobody_is_told_too,
+                who_locks_twice_is_told_to_wait_for_itself,
+                a_deadlock_is_told_once_and_the_program_goes_on,
+            ] {
+                scope.spawn(move || case(workers));
+            }
+        }
+        what_may_still_end_is_no_deadlock();
+    });
     println!("standstill: ok");
 }
 

@@ -17,7 +17,7 @@ use greenloop::server::{Conn, StreamServer};
 use greenloop::sync::Queue;
 use greenloop::{Error, Timeout, current, greenlets, shield, sleep, spawn};
 
-use crate::support::{before_long, on_workers};
+use crate::support::{before_long, on_workers, on_workers_at_once};
 
 /// The outer limit: short, and still long enough for a call to be in its wait by then.
 const OUTER: Duration = Duration::from_millis(20);
@@ -181,89 +181,104 @@ where
     }
 }
 
-/// Tries the rows, one after the other.
-fn try_all(rows: &[Row]) {
+/// Tries the rows, one after the other: for those that share what the process has one of.
+fn try_each(rows: Vec<Row>) {
     for row in rows {
         (row.trials)();
     }
 }
 
+/// Tries the rows, several at a time: each has things of its own, and mostly waits.
+fn try_all(rows: Vec<Row>) {
+    let rows = Mutex::new(rows.into_iter());
+    let next = || rows.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(row) = next() {
+                    (row.trials)();
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn waiting_calls_of_the_runtime() {
-    on_workers!({ try_all(&rows::runtime()) });
+    on_workers_at_once!({ try_each(rows::runtime()) });
 }
 
 #[test]
 fn waiting_calls_of_locks() {
-    on_workers!({ try_all(&rows::locks()) });
+    on_workers_at_once!({ try_all(rows::locks()) });
 }
 
 #[test]
 fn waiting_calls_of_those_who_meet() {
-    on_workers!({ try_all(&rows::meeting()) });
+    on_workers_at_once!({ try_all(rows::meeting()) });
 }
 
 #[test]
 fn waiting_calls_of_queues() {
-    on_workers!({ try_all(&rows::queues()) });
+    on_workers_at_once!({ try_all(rows::queues()) });
 }
 
 #[test]
 fn waiting_calls_of_groups() {
-    on_workers!({ try_all(&rows::groups()) });
+    on_workers_at_once!({ try_all(rows::groups()) });
 }
 
 #[test]
 fn waiting_calls_of_lanes() {
-    on_workers!({ try_all(&rows::lanes()) });
+    on_workers_at_once!({ try_each(rows::lanes()) });
 }
 
 #[test]
 fn waiting_calls_of_files() {
-    on_workers!({ try_all(&rows::files()) });
+    on_workers_at_once!({ try_each(rows::files()) });
 }
 
 #[test]
 fn waiting_calls_of_programs() {
-    on_workers!({ try_all(&rows::programs()) });
+    on_workers_at_once!({ try_each(rows::programs()) });
 }
 
 /// A pipe, which is opened again and waited for by events.
 #[test]
 fn waiting_calls_of_an_input_with_events() {
-    on_workers!({
+    on_workers_at_once!({
         let (reader, writer) = std::io::pipe().unwrap();
-        try_all(&rows::standard_input(reader, writer));
+        try_each(rows::standard_input(reader, writer));
     });
 }
 
 /// A socket, which a thread reads.
 #[test]
 fn waiting_calls_of_an_input_on_a_thread() {
-    on_workers!({
+    on_workers_at_once!({
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-        try_all(&rows::standard_input(near, far));
+        try_each(rows::standard_input(near, far));
     });
 }
 
 #[test]
 fn waiting_calls_of_net() {
-    on_workers!({ try_all(&rows::net()) });
+    on_workers_at_once!({ try_all(rows::net()) });
 }
 
 #[test]
 fn waiting_calls_of_unix_sockets() {
-    on_workers!({ try_all(&rows::unix()) });
+    on_workers_at_once!({ try_all(rows::unix()) });
 }
 
 #[test]
 fn waiting_calls_of_datagrams() {
-    on_workers!({ try_all(&rows::datagrams()) });
+    on_workers_at_once!({ try_all(rows::datagrams()) });
 }
 
 #[test]
 fn waiting_calls_of_servers_and_the_kit() {
-    on_workers!({ try_all(&rows::servers()) });
+    on_workers_at_once!({ try_each(rows::servers()) });
 }
 
 type Call = fn(&mut Conn) -> Result<(), Error>;
@@ -271,7 +286,7 @@ type Call = fn(&mut Conn) -> Result<(), Error>;
 /// A connection is its handler's, so these calls are tried in one.
 #[test]
 fn waiting_calls_of_a_connection() {
-    on_workers!({
+    on_workers_at_once!({
         let outcomes = Queue::unbounded();
         let handler = {
             let outcomes = outcomes.clone();

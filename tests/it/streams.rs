@@ -9,7 +9,7 @@ use greenloop::net::{Stream, TcpListener, TcpStream, UnixStream};
 use greenloop::testkit::{Faults, Faulty, assert_no_switch, stream_pair};
 use greenloop::{Deadline, Error, Timeout, sleep, spawn};
 
-use crate::support::{before_long, is_blocked, on_workers};
+use crate::support::{before_long, is_blocked, on_workers_at_once};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -375,17 +375,17 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 
 #[test]
 fn tcp_passes() {
-    on_workers!({ check_stream(PLAIN, tcp_pair) });
+    on_workers_at_once!({ check_stream(PLAIN, tcp_pair) });
 }
 
 #[test]
 fn unix_passes() {
-    on_workers!({ check_stream(PLAIN, || UnixStream::pair().unwrap()) });
+    on_workers_at_once!({ check_stream(PLAIN, || UnixStream::pair().unwrap()) });
 }
 
 #[test]
 fn memory_passes() {
-    on_workers!({ check_stream(PLAIN, || stream_pair(64 << 10)) });
+    on_workers_at_once!({ check_stream(PLAIN, || stream_pair(64 << 10)) });
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn memory_of_a_few_bytes_passes() {
         big: 16 << 10,
         ..PLAIN
     };
-    on_workers!({ check_stream(kind, || stream_pair(7)) });
+    on_workers_at_once!({ check_stream(kind, || stream_pair(7)) });
 }
 
 /// With harmless faults only, a stream is still a good one.
@@ -405,7 +405,7 @@ fn faulty_streams_pass() {
         no_faults: false,
         ..PLAIN
     };
-    on_workers!({
+    on_workers_at_once!({
         check_stream(kind, || {
             let (a, b) = tcp_pair();
             (
@@ -426,7 +426,7 @@ mod tls {
     use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
     use super::{Kind, PLAIN, check_stream, soon, tcp_pair};
-    use crate::support::on_workers;
+    use crate::support::on_workers_at_once;
 
     /// A certificate for `localhost`, and both sides with it.
     fn sides() -> (TlsConnector, TlsAcceptor) {
@@ -461,7 +461,7 @@ mod tls {
 
     #[test]
     fn tls_over_tcp_passes() {
-        on_workers!({
+        on_workers_at_once!({
             let (connector, acceptor) = sides();
             check_stream(TLS, move || {
                 let (client, server) = tcp_pair();
@@ -475,7 +475,7 @@ mod tls {
 
     #[test]
     fn tls_over_memory_passes() {
-        on_workers!({
+        on_workers_at_once!({
             let (connector, acceptor) = sides();
             check_stream(TLS, move || {
                 let (client, server) = stream_pair(1000);

@@ -19,20 +19,28 @@ macro_rules! test_name {
     }};
 }
 
-/// Runs the block in child processes of its own, with 1, 2 and 4 workers (or those given).
+/// Runs the block in child processes of its own, with 1, 2 and 4 workers (or those given),
+/// one after the other.
 macro_rules! on_workers {
     ($body:block) => {
         $crate::support::on_workers!([1, 2, 4], $body)
     };
     ([$($count:expr),+], $body:block) => {
-        $crate::support::run_on_workers($crate::support::test_name!(), &[$($count),+], || $body)
+        $crate::support::run_on_workers($crate::support::test_name!(), &[$($count),+], 1, || $body)
     };
 }
 
-pub(crate) use {on_workers, test_name};
+/// As `on_workers`, all children at once: for tests that do little but wait.
+macro_rules! on_workers_at_once {
+    ($body:block) => {
+        $crate::support::run_on_workers($crate::support::test_name!(), &[1, 2, 4], 3, || $body)
+    };
+}
 
-/// See `on_workers!`.
-pub(crate) fn run_on_workers(test: &str, counts: &[usize], body: impl FnOnce()) {
+pub(crate) use {on_workers, on_workers_at_once, test_name};
+
+/// See `on_workers!`; `at_once` children at a time.
+pub(crate) fn run_on_workers(test: &str, counts: &[usize], at_once: usize, body: impl FnOnce()) {
     if let Ok(count) = std::env::var(WORKERS) {
         Config::new()
             .workers(count.parse().unwrap())
@@ -41,20 +49,32 @@ pub(crate) fn run_on_workers(test: &str, counts: &[usize], body: impl FnOnce()) 
         body();
         return;
     }
-    for count in counts {
-        let output = run_child(test, &[(WORKERS, &count.to_string())]);
-        assert!(
-            output.status.success(),
-            "with {count} workers: {}\n{}",
-            output.status,
-            output.text
-        );
-        assert!(
-            output.text.contains("1 passed"),
-            "the child ran no test:\n{}",
-            output.text
-        );
+    for counts in counts.chunks(at_once) {
+        run_children(test, WORKERS, counts);
     }
+}
+
+/// Runs a test in children, all at once, in each of which `name` is one of the counts.
+pub(crate) fn run_children(test: &str, name: &str, counts: &[usize]) {
+    let run = |count: usize| {
+        let output = run_child(test, &[(name, &count.to_string())]);
+        let ChildOutput { status, text } = output;
+        assert!(status.success(), "with {count} workers: {status}\n{text}");
+        assert!(text.contains("1 passed"), "the child ran no test:\n{text}");
+    };
+    // Those of a thread alone are shown by the harness only there.
+    if let [count] = counts {
+        return run(*count);
+    }
+    std::thread::scope(|scope| {
+        let children = counts.iter().map(|&count| scope.spawn(move || run(count)));
+        let children: Vec<_> = children.collect();
+        for child in children {
+            if let Err(panic) = child.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// What a child said and how it ended.

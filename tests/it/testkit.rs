@@ -14,7 +14,9 @@ use greenloop::testkit::{
 };
 use greenloop::{Config, Deadline, Error, Timeout, sleep, spawn, yield_now};
 
-use crate::support::{before_long, child_var, is_blocked, on_workers, run_child, test_name};
+use crate::support::{
+    before_long, child_var, is_blocked, on_workers, on_workers_at_once, run_child, test_name,
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -173,7 +175,7 @@ fn assert_max_block_measures_stretches() {
 
 #[test]
 fn assert_max_block_does_not_count_the_wait() {
-    on_workers!({
+    on_workers_at_once!({
         // The wait alone is longer than the limit allows.
         assert_max_block(Duration::from_secs(2), || {
             sleep(Duration::from_millis(2200))

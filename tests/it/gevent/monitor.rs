@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use greenloop::hooks::{self, Crossing, Measure};
 use greenloop::{Builder, Config, sleep, spawn};
 
-use crate::support::{child_var, eventually, on_workers, run_child, test_name};
+use crate::support::{child_var, eventually, on_workers, run_child, run_children, test_name};
 
 const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(20);
@@ -37,12 +37,8 @@ macro_rules! in_children {
                 config.workers(count.parse().unwrap()).start().unwrap();
             }
             None => {
-                for count in [$($count),+] {
-                    let vars = [("GREENLOOP_TEST_MONITOR", &*count.to_string())];
-                    let output = run_child(test_name!(), &vars);
-                    let text = output.text;
-                    assert!(output.status.success(), "with {count} workers:\n{text}");
-                }
+                // Most of what they do is wait for the watchdog.
+                run_children(test_name!(), "GREENLOOP_TEST_MONITOR", &[$($count),+]);
                 return;
             }
         }
@@ -52,7 +48,8 @@ macro_rules! in_children {
 // A84
 #[test]
 fn test_blocking_greenlet() {
-    in_children!(Config::new());
+    // To find the names of a backtrace takes a second; `test_blocking_this_thread` has them.
+    in_children!(Config::new().stall_backtrace(false));
     let (tell, told) = mpsc::channel();
     let guard = hooks::on_blocked(move |blocked| tell.send(blocked.clone()).unwrap());
     let gate = Arc::new(AtomicBool::new(false));
