@@ -185,7 +185,9 @@ impl Folder {
                 bytes: u64::try_from(stat.st_size).unwrap_or(0),
                 // Those before 1970 are as good as that.
                 modified: SystemTime::UNIX_EPOCH
-                    + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0)),
+                    + u64::try_from(stat.st_mtime).map_or(Duration::ZERO, |seconds| {
+                        Duration::from_secs(seconds) + Duration::from_nanos(stat.st_mtime_nsec)
+                    }),
             })),
             Ok(_) | Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -225,6 +227,17 @@ impl Folder {
         file.set_len(whole)?;
         file.seek(SeekFrom::Start(whole))?;
         Ok(file)
+    }
+
+    /// Removes facts of ours about the partial file of `name`, which has just been made: they
+    /// are about one that is gone, and must not stand beside other bytes.
+    pub(crate) fn forget_facts(&self, name: &str) -> Result<(), Failure> {
+        if self.was_empty || self.facts(name).is_none() {
+            return Ok(());
+        }
+        let facts = format!("{name}{PART_FACTS}");
+        let removed = self.remove(&facts);
+        removed.map_err(|e| Failure::file(&e, self.path_of(&facts).display()))
     }
 
     fn open_facts(&self, name: &str, how: OFlags) -> io::Result<File> {

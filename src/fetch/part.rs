@@ -376,6 +376,7 @@ impl Part {
         {
             // Nobody has had this name so far, and renaming will tell if the final one is
             // there: the rest of `open` is not needed.
+            self.folder.forget_facts(&self.wanted)?;
             let file = Arc::new(file);
             let mut writer = Writer::new(file.clone(), 0, self.committer.clone());
             if let Err(failure) = writer.write(bytes).and_then(|()| writer.flush()) {

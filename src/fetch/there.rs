@@ -266,6 +266,7 @@ pub(crate) fn in_the_way(path: &Path) -> Failure {
 fn before(saved: &Saved) -> Before<'_> {
     Before {
         bytes: saved.bytes,
+        modified: saved.modified,
         etag: saved.etag.as_deref(),
         last_modified: saved.last_modified.as_deref(),
     }

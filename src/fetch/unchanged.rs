@@ -23,8 +23,18 @@ pub(crate) struct OnDisk {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Before<'a> {
     pub(crate) bytes: u64,
+    /// The file's own date of change when it was saved.
+    pub(crate) modified: Option<SystemTime>,
     pub(crate) etag: Option<&'a str>,
     pub(crate) last_modified: Option<&'a str>,
+}
+
+impl Before<'_> {
+    /// Tells whether the file is as it was saved: who changes it changes its date.
+    fn is_still(&self, on_disk: OnDisk) -> bool {
+        let same_date = self.modified.is_none_or(|at| at == on_disk.modified);
+        self.bytes == on_disk.bytes && same_date
+    }
 }
 
 /// The conditions of a request: the file is sent only if it is another one.
@@ -42,7 +52,7 @@ impl Conditions {
     /// server's (see [`remote_time`](super::Downloader::remote_time)), and else the day
     /// on which it was fetched.
     pub(crate) fn of(on_disk: OnDisk, known: Option<Before<'_>>) -> Option<Self> {
-        if known.is_some_and(|known| known.bytes != on_disk.bytes) {
+        if known.is_some_and(|known| !known.is_still(on_disk)) {
             return None;
         }
         let known = known.unwrap_or_default();
@@ -78,7 +88,7 @@ pub(crate) fn is_same(on_disk: OnDisk, known: Option<Before<'_>>, answer: &Pin) 
         return false;
     }
     let tags = known
-        .filter(|known| known.bytes == on_disk.bytes)
+        .filter(|known| known.is_still(on_disk))
         .and_then(|known| known.etag)
         .and_then(EntityTag::parse)
         .zip(answer.etag.as_deref().and_then(EntityTag::parse));
@@ -122,7 +132,15 @@ mod tests {
         Before {
             bytes: 100,
             etag,
-            last_modified: None,
+            ..Before::default()
+        }
+    }
+
+    /// What was saved a quarter of a second after `date`.
+    fn saved_at(date: &str) -> Before<'static> {
+        Before {
+            modified: parse_date(date).map(|at| at + Duration::from_millis(250)),
+            ..known(Some("\"a\""))
         }
     }
 
@@ -163,6 +181,9 @@ mod tests {
         }
         // Somebody has cut or changed it since.
         assert_eq!(Conditions::of(on_disk(99), Some(tag)), None);
+        assert_eq!(Conditions::of(on_disk(100), Some(saved_at(LATER))), None);
+        let still = Conditions::of(on_disk(100), Some(saved_at(CHANGED)));
+        assert_eq!(still, conditions(Some("\"a\""), CHANGED));
     }
 
     #[test]
@@ -188,6 +209,15 @@ mod tests {
         ] {
             let same = is_same(on_disk(bytes), known, &pin);
             assert_eq!(same, expected, "{bytes} {known:?} {pin:?}");
+        }
+        // Changed here since it was saved: the tag is not its own any more.
+        for (saved, pin, expected) in [
+            (saved_at(CHANGED), pin(a, None), true),
+            (saved_at(LATER), pin(a, None), false),
+            (saved_at(LATER), pin(a, changed), true),
+        ] {
+            let same = is_same(on_disk(100), Some(saved), &pin);
+            assert_eq!(same, expected, "{saved:?} {pin:?}");
         }
         let unsized_answer = Pin::of(&Fields {
             last_modified: changed,

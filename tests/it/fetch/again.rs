@@ -38,6 +38,12 @@ fn date_of(folder: &Folder, name: &str) -> SystemTime {
         .unwrap()
 }
 
+/// Asks for `/f` only if the server has a newer one.
+fn newer(folder: &Folder, origin: &Origin) -> Outcome {
+    let newer = downloader(folder).newer(true);
+    only(newer.run([origin.url("/f")]).unwrap())
+}
+
 #[track_caller]
 fn assert_skipped(outcome: &Outcome) {
     assert!(matches!(outcome.end, End::Skipped), "{outcome:?}");
@@ -234,14 +240,7 @@ fn a_file_is_fetched_again_only_when_it_has_changed() {
         _ => conditional(request, wire, "\"2\"", CHANGED, b"second"),
     });
     let folder = Folder::new();
-    let newer = || {
-        only(
-            downloader(&folder)
-                .newer(true)
-                .run([origin.url("/f")])
-                .unwrap(),
-        )
-    };
+    let newer = || newer(&folder, &origin);
     assert_saved(&newer());
     assert_eq!(date_of(&folder, "f"), parse_date(CHANGED).unwrap());
     let outcome = newer();
@@ -274,14 +273,7 @@ fn the_date_is_asked_about_where_no_tag_is_known() {
     let folder = Folder::new();
     folder.write("f", "body");
     set_date(&folder, "f", LATER);
-    let newer = || {
-        only(
-            downloader(&folder)
-                .newer(true)
-                .run([origin.url("/f")])
-                .unwrap(),
-        )
-    };
+    let newer = || newer(&folder, &origin);
     assert_skipped(&newer());
     assert_eq!(
         origin.requests()[0].header("if-modified-since"),
@@ -300,14 +292,7 @@ fn a_file_that_is_not_what_was_saved_is_fetched_again() {
     let origin =
         Origin::start(|request, wire| conditional(request, wire, "\"1\"", CHANGED, b"body"));
     let folder = Folder::new();
-    let newer = || {
-        only(
-            downloader(&folder)
-                .newer(true)
-                .run([origin.url("/f")])
-                .unwrap(),
-        )
-    };
+    let newer = || newer(&folder, &origin);
     assert_saved(&newer());
     folder.write("f", "bo");
     assert_saved(&newer());
@@ -324,18 +309,32 @@ fn an_answer_that_brings_the_same_file_is_not_read() {
     let served = body.clone();
     let origin = Origin::start(move |_, wire| dated(wire, CHANGED, &served));
     let folder = Folder::new();
-    let newer = || {
-        only(
-            downloader(&folder)
-                .newer(true)
-                .run([origin.url("/f")])
-                .unwrap(),
-        )
-    };
+    let newer = || newer(&folder, &origin);
     assert_saved(&newer());
     let outcome = newer();
     assert_skipped(&outcome);
     assert_eq!(outcome.received, 0);
+}
+
+/// The tag is of what was saved: it says nothing of a file that somebody has changed since,
+/// also if that has the same length, and whether or not the server knows conditions.
+#[test]
+fn a_file_that_was_changed_here_does_not_have_its_tag_any_more() {
+    for knows_conditions in [true, false] {
+        let origin = Origin::start(move |request, wire| match knows_conditions {
+            true => conditional(request, wire, "\"1\"", CHANGED, b"body"),
+            false => wire.answer("200 OK", &["ETag: \"1\""], b"body"),
+        });
+        let folder = Folder::new();
+        assert_saved(&newer(&folder, &origin));
+        folder.write("f", "bady");
+        set_date(&folder, "f", LATER);
+        assert_saved(&newer(&folder, &origin));
+        assert_eq!(std::fs::read(folder.path().join("f")).unwrap(), b"body");
+        let second = &origin.requests()[1];
+        assert_eq!(second.header("if-none-match"), None);
+        assert_skipped(&newer(&folder, &origin));
+    }
 }
 
 /// Case 13: 304 to nobody's question is no file.
@@ -346,13 +345,7 @@ fn an_answer_of_nothing_new_is_a_failure_where_nothing_was_asked() {
         Then::Keep
     });
     let folder = Folder::new();
-    let outcome = only(
-        downloader(&folder)
-            .newer(true)
-            .run([origin.url("/f")])
-            .unwrap(),
-    );
-    assert_failed(&outcome, FailureKind::BadResponse);
+    assert_failed(&newer(&folder, &origin), FailureKind::BadResponse);
 }
 
 /// The name is the server's, and the journal tells which.
@@ -369,14 +362,7 @@ fn a_suggested_name_is_found_again() {
         }
     });
     let folder = Folder::new();
-    let newer = || {
-        only(
-            downloader(&folder)
-                .newer(true)
-                .run([origin.url("/f")])
-                .unwrap(),
-        )
-    };
+    let newer = || newer(&folder, &origin);
     assert_saved(&newer());
     let outcome = newer();
     assert_skipped(&outcome);

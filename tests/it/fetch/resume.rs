@@ -64,6 +64,37 @@ fn a_date_of_change_serves_where_there_is_no_tag() {
     folder.assert_holds(&[("f", &body)]);
 }
 
+/// Who does not say when it answered may have changed the file in the same second: its date
+/// is asked about by nobody, and nothing is kept.
+#[test]
+fn a_date_of_change_without_the_answers_own_is_not_built_on() {
+    const CHANGED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+    let (old, new) = (content(1000, 1), content(1000, 2));
+    let (folder, origin, outcome) = fetch({
+        let new = new.clone();
+        move |request, wire| match (request.nth, request.range_start()) {
+            (0, _) => {
+                wire.send(crate::origin::head("200 OK", &[CHANGED], 1000));
+                wire.send(&old[..400]);
+                Then::Close
+            }
+            (_, Some(start)) => {
+                // It would be spliced: the date is the same.
+                let range = format!("Content-Range: bytes {start}-999/1000");
+                wire.answer("206 Partial Content", &[CHANGED, &range], &new[start..])
+            }
+            (_, None) => wire.answer("200 OK", &[CHANGED], &new),
+        }
+    });
+    assert_saved(&outcome);
+    let second = &origin.requests()[1];
+    assert_eq!(
+        (second.header("range"), second.header("if-range")),
+        (None, None)
+    );
+    folder.assert_holds(&[("f", &new)]);
+}
+
 /// Case 23: progress gives new tries.
 #[test]
 fn a_transfer_reset_again_and_again_gets_there() {
