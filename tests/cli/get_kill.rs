@@ -3,7 +3,8 @@
 //! `GREENLOOP_KILL_SEED` begins with another seed, `GREENLOOP_KILLS` is their number; a
 //! failure names the seed.
 
-use crate::paced::{Dice, MIB, Paced, content};
+use crate::dice::Dice;
+use crate::paced::{MIB, Paced, content};
 use crate::support::{Folder, Running, greenloop};
 use rustix::process::Signal;
 use std::collections::HashMap;

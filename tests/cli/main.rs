@@ -10,6 +10,8 @@
     reason = "tests and the other side of the command are plain threads, and may fail"
 )]
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/origin.rs"]
 mod origin;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,7 @@
 //! An origin that serves one content under every path, with ranges, and takes its time;
 //! it knows what was asked for and how much was sent.
 
+use crate::dice::Dice;
 use crate::support::PATIENCE;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,27 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) const MIB: usize = 1 << 20;
-
-/// splitmix64.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
-    }
-}
 
 /// Bytes without any order that a mistake could repeat.
 pub(crate) fn content(length: usize, seed: u64) -> Vec<u8> {

@@ -8,6 +8,9 @@
     reason = "tests are also plain threads, with plain sockets and sleeps, and may fail"
 )]
 
+#[cfg(feature = "fetch")]
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/peers.rs"]
 #[allow(dead_code, reason = "not every set of features has tests with peers")]
 mod peers;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
 use super::*;
-use crate::faulty::{Dice, Faulty};
+use crate::dice::Dice;
+use crate::faulty::Faulty;
 
 /// Files of a round.
 const FILES: usize = 8;

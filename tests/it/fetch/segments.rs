@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use greenloop::fetch::Event;
 
 use super::*;
+use crate::dice::Dice;
 use crate::origin::head;
 
 const LENGTH: usize = 1024 * 1024;
@@ -435,19 +436,6 @@ fn faulty(request: &Request, wire: &mut Wire, body: &[u8], mut dice: Dice) -> Th
     then
 }
 
-/// A small generator (splitmix64), so that a failing round can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 1) as usize) % n.max(1)
-    }
-}
-
 /// Answers are cut, reset, shortened and refused at random: the file is right, or there is
 /// none.
 #[test]
@@ -460,7 +448,7 @@ fn random_faults_leave_the_right_file_or_none() {
         let origin = Origin::start({
             let body = body.clone();
             move |request, wire| {
-                let dice = Dice(round << 32 | request.nth as u64);
+                let dice = Dice::new(round << 32 | request.nth as u64);
                 faulty(request, wire, &body, dice)
             }
         });
