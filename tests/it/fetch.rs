@@ -11,11 +11,13 @@ mod dry_run;
 mod faults;
 mod framing;
 mod http2;
+mod huge;
 mod journal;
 mod names;
 mod odd;
 mod pace;
 mod places;
+mod power;
 mod proxy;
 mod resume;
 mod retry;
@@ -138,8 +140,10 @@ pub(crate) fn assert_failed(outcome: &Outcome, kind: FailureKind) {
     );
 }
 
-/// Bytes in which every position is told from its neighbours.
+/// Bytes in which every position is told from its neighbours, others for each seed.
 pub(crate) fn content(length: usize, seed: u32) -> Vec<u8> {
+    // Only the upper bits show: small seeds have to reach them, too.
+    let seed = seed.wrapping_mul(2_246_822_519);
     (0..length as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 24) as u8)
         .collect()
