@@ -1,6 +1,8 @@
 //! Where a download is held against what is known of its file: by the head of its answer,
 //! while it comes, and before it gets its name.
 
+use std::path::PathBuf;
+
 use reqwest::header::{self, HeaderName};
 
 use super::client::Answer;
@@ -72,7 +74,12 @@ impl Worker<'_> {
         is_served: bool,
     ) -> Result<Option<Box<Verification>>, Failure> {
         let verify = &self.run.settings.verify;
-        let given = verify.checksums(self.entry, &self.place(answer)?.path());
+        // The name is only for lists.
+        let name = match verify.lists.is_empty() {
+            true => PathBuf::new(),
+            false => self.place(answer)?.path(),
+        };
+        let given = verify.checksums(self.entry, &name);
         if given.is_empty() {
             if verify.strict {
                 return Err(Failure::new(FailureKind::Checksum, "it has no checksum"));

@@ -45,6 +45,9 @@ const GROUP_MAX: usize = 256;
 /// file costs more than writing it does.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// Empty buffers that are kept, each of at most a small file's size.
+const SPARE_MAX: usize = 64;
+
 /// From so many files on, all of the file system is flushed at once instead of each.
 const FLUSHED_TOGETHER: usize = 8;
 
@@ -57,6 +60,9 @@ struct Shared {
     preallocate: bool,
     state: Mutex<State>,
     changed: Condvar,
+    /// Empty buffers of small files: memory that one thread takes and another frees, again
+    /// and again, costs both of them locks.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -92,6 +98,7 @@ impl Committer {
             preallocate: disk.preallocate,
             state: Mutex::default(),
             changed: Condvar::new(),
+            spare: Mutex::default(),
         }))
     }
 
@@ -102,6 +109,22 @@ impl Committer {
 
     pub(crate) fn preallocates(&self) -> bool {
         self.0.preallocate
+    }
+
+    /// An empty buffer with room for so many bytes.
+    pub(crate) fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let mut buffer = lock(&self.0.spare).pop().unwrap_or_default();
+        buffer.reserve_exact(bytes);
+        buffer
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut spare = lock(&self.0.spare);
+        if spare.len() < SPARE_MAX {
+            spare.push(buffer);
+        }
     }
 
     /// Takes a whole file over: it will be published, whatever happens to the caller.

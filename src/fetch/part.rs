@@ -98,7 +98,7 @@ impl Part {
             pin: pin.clone(),
             modified: None,
             is_foreign: false,
-            store: Store::Memory(Vec::with_capacity(usize::try_from(total).unwrap_or(0))),
+            store: Store::Memory(committer.buffer(usize::try_from(total).unwrap_or(0))),
         }))
     }
 
@@ -368,7 +368,7 @@ impl Part {
     /// Writes all of it to the partial file: from here on only [`Part::publish`] is left.
     /// Blocks on the file system.
     pub(crate) fn write_out(&mut self, url: &Url) -> Result<(), Failure> {
-        if let Store::Memory(bytes) = &self.store
+        if let Store::Memory(bytes) = &mut self.store
             && self.existing == Existing::Number
             && !is_like_a_part(&self.wanted)
             && self.folder.first_number(&self.wanted) == 0
@@ -379,10 +379,11 @@ impl Part {
             self.folder.forget_facts(&self.wanted)?;
             let file = Arc::new(file);
             let mut writer = Writer::new(file.clone(), 0, self.committer.clone());
-            if let Err(failure) = writer.write(bytes).and_then(|()| writer.flush()) {
+            if let Err(failure) = writer.put(bytes) {
                 file.discard()?;
                 return Err(failure);
             }
+            self.committer.give_back(std::mem::take(bytes));
             let claim = Claim::none(&self.folder, &self.wanted);
             self.store = Store::File(Claimed {
                 writer,
@@ -422,13 +423,14 @@ impl Part {
         let Store::File(claimed) = &self.store else {
             return Ok((self.folder.path_of(&self.wanted), None));
         };
-        claimed.file.check_whole(self.pin.total())?;
+        let metadata = claimed.file.check_whole(self.pin.total())?;
         let file = claimed.file.file();
-        if let Some(modified) = self.modified {
-            let set = file.set_modified(modified);
-            set.map_err(|e| claimed.file.failed(&e))?;
-        }
-        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        let modified = match self.modified {
+            // What the file system makes of it: its clock may be coarser.
+            Some(modified) => file.set_modified(modified).and_then(|()| file.metadata()),
+            None => Ok(metadata),
+        };
+        let modified = modified.map_err(|e| claimed.file.failed(&e))?.modified();
         Ok((self.folder.path_of(claimed.file.name()), modified.ok()))
     }
 

@@ -1,7 +1,7 @@
 //! The open partial file of a download: bytes go in at any place, and what is there is
 //! written down beside it (see [`facts`](super::facts)).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
@@ -261,13 +261,15 @@ impl PartFile {
             .map_err(|e| self.failed(&e))
     }
 
-    /// Makes sure that all `total` bytes are there, as many as came if that is not known.
-    pub(crate) fn check_whole(&self, total: Option<u64>) -> Result<(), Failure> {
-        let length = self.file.metadata().map_err(|e| self.failed(&e))?.len();
+    /// Makes sure that all `total` bytes are there, as many as came if that is not known;
+    /// returns what the file system tells of the file.
+    pub(crate) fn check_whole(&self, total: Option<u64>) -> Result<Metadata, Failure> {
+        let metadata = self.file.metadata().map_err(|e| self.failed(&e))?;
+        let length = metadata.len();
         let log = lock(&self.log);
         let total = total.unwrap_or_else(|| log.done.end());
         if length == total && log.done.is_whole(total) {
-            return Ok(());
+            return Ok(metadata);
         }
         let text = format!(
             "{}: has {} of {total} bytes, and {length} on the disk",
@@ -334,7 +336,8 @@ impl Writer {
         written
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Hands bytes to the kernel at once; nothing may be in the buffer.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.file.write_at(bytes, self.at)?;
         let start = self.at;
         self.at += bytes.len() as u64;
