@@ -13,7 +13,7 @@ use greenloop::proto::line::LineSplitter;
 use greenloop::server::{ServerConfig, ServerHandle, StreamServer};
 use greenloop::sync::{Event, WaitGroup};
 
-use crate::support::{before_long, on_workers};
+use crate::support::{before_long, on_workers, on_workers_at_once};
 
 const LONG: Duration = Duration::from_secs(40);
 
@@ -232,7 +232,7 @@ fn room_with_a_slow_member(config: ServerConfig, name: &str) -> (ServerHandle, C
 
 #[test]
 fn slow_reader_is_out_with_a_notice_and_the_others_do_not_wait() {
-    on_workers!({
+    on_workers_at_once!({
         let (server, mut slow) = room_with_a_slow_member(ServerConfig::new(), "slow");
         let mut ann = Client::join(&server, "ann");
         let mut bob = Client::join(&server, "bob");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use greenloop::apps::hello::{Event, Hello};
 use greenloop::server::{ServerConfig, ServerHandle, StreamServer};
 
-use crate::support::{eventually, on_workers};
+use crate::support::{eventually, on_workers, on_workers_at_once};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -129,7 +129,7 @@ fn endless_line_is_cut_off_and_others_are_served() {
 
 #[test]
 fn delays_of_many_clients_do_not_add_up() {
-    on_workers!({
+    on_workers_at_once!({
         let delay = Duration::from_millis(200);
         let server = start(Hello::new().delay(delay));
         let mut clients: Vec<_> = (0..100).map(|_| welcomed(&server)).collect();

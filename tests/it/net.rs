@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use greenloop::net::{ListenOptions, Stream, TcpListener, TcpStream, resolve};
 use greenloop::{Deadline, Error, Timeout, blocking, sleep, spawn, yield_now};
 
-use crate::support::{child_var, eventually, on_workers};
+use crate::support::{child_var, eventually, on_workers, on_workers_at_once};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(600);
@@ -187,7 +187,7 @@ fn full_backlog() -> (TcpListener, Vec<std::net::TcpStream>) {
 
 #[test]
 fn read_timeout_fires_on_time_and_each_time() {
-    on_workers!({
+    on_workers_at_once!({
         greenloop::run(|| {
             let (mut stream, mut peer) = pair();
             stream.set_read_timeout(Some(200 * MS));

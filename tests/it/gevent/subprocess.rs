@@ -8,7 +8,7 @@ use greenloop::process::{Command, Stdio};
 use greenloop::sync::Event;
 use greenloop::{join_all, sleep, spawn, timeout, wait_any, wait_any_timeout};
 
-use crate::support::{eventually, on_workers};
+use crate::support::{eventually, on_workers, on_workers_at_once};
 
 const MS: Duration = Duration::from_millis(1);
 /// Children that must not end by themselves.
@@ -146,7 +146,7 @@ fn test_communicate_timeout() {
 #[test]
 fn test_timeout() {
     // A81: the child is ended and reaped, what it wrote is kept.
-    on_workers!({
+    on_workers_at_once!({
         let script = format!("printf out; printf err >&2; echo $$; {FOR_EVER}");
         let cut = sh(&script).output_timeout(500 * MS).unwrap_err();
         assert!(cut.error.is_timeout());
@@ -161,7 +161,7 @@ fn test_timeout() {
 #[test]
 fn test_timeout_of_the_caller() {
     // An outer limit, a kill: the child of `output` and `status` does not stay behind.
-    on_workers!({
+    on_workers_at_once!({
         let file = std::env::temp_dir().join(format!("os-pid-{}", std::process::id()));
         let script = format!(
             "echo $$ > {}.new; mv {0}.new {0}; {FOR_EVER}",
