@@ -121,6 +121,18 @@ pub(crate) fn fetch(
     (folder, origin, outcome)
 }
 
+/// Downloads `/f` from an origin with this script, which saves it with these bytes.
+#[track_caller]
+pub(crate) fn fetch_saved(
+    body: &[u8],
+    script: impl Fn(&Request, &mut Wire) -> Then + Send + Sync + 'static,
+) -> Outcome {
+    let (folder, _origin, outcome) = fetch(script);
+    assert_saved(&outcome);
+    folder.assert_holds(&[("f", body)]);
+    outcome
+}
+
 pub(crate) fn only(mut report: Report) -> Outcome {
     assert_eq!(report.outcomes.len(), 1);
     report.outcomes.remove(0)

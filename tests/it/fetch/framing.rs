@@ -74,14 +74,12 @@ fn an_immense_length_is_only_a_number() {
 /// Case 6.
 #[test]
 fn chunks_win_over_a_length() {
-    let (folder, _origin, outcome) = fetch(|_, wire| {
+    let outcome = fetch_saved(b"0123456789", |_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n");
         wire.send("5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n");
         Then::Close
     });
-    assert_saved(&outcome);
     assert!(outcome.is_size_verified);
-    folder.assert_holds(&[("f", b"0123456789")]);
 }
 
 /// Case 7: all bytes came, the last chunk did not.
@@ -122,23 +120,19 @@ fn a_body_cut_in_a_chunk_starts_over() {
 /// Case 10.
 #[test]
 fn a_body_that_ends_with_its_connection_is_taken_and_marked() {
-    let (folder, _origin, outcome) = fetch(|_, wire| {
+    let outcome = fetch_saved(BODY, |_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nETag: \"a\"\r\n\r\n");
         wire.send(BODY);
         Then::Close
     });
-    assert_saved(&outcome);
     assert!(!outcome.is_size_verified);
-    folder.assert_holds(&[("f", BODY)]);
 }
 
 /// Case 12.
 #[test]
 fn an_empty_file_is_a_file() {
-    let (folder, _origin, outcome) = fetch(|_, wire| wire.answer("200 OK", &[], b""));
-    assert_saved(&outcome);
+    let outcome = fetch_saved(b"", |_, wire| wire.answer("200 OK", &[], b""));
     assert_eq!(outcome.bytes, 0);
-    folder.assert_holds(&[("f", b"")]);
 }
 
 /// Cases 13 and 16, and a part that nobody asked for.
@@ -174,12 +168,10 @@ fn an_answer_that_is_no_file_is_a_failure() {
 /// Case 14.
 #[test]
 fn interim_answers_are_passed_over() {
-    let (folder, _origin, outcome) = fetch(|_, wire| {
+    fetch_saved(BODY, |_, wire| {
         wire.send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
         wire.answer("200 OK", &[], BODY)
     });
-    assert_saved(&outcome);
-    folder.assert_holds(&[("f", BODY)]);
 }
 
 /// Case 17.
@@ -196,21 +188,17 @@ fn bytes_without_a_head_are_not_saved() {
 /// Case 18.
 #[test]
 fn lines_may_end_in_lf_alone() {
-    let (folder, _origin, outcome) = fetch(|_, wire| {
+    fetch_saved(b"01234", |_, wire| {
         wire.send("HTTP/1.1 200 OK\nContent-Length: 5\n\n01234");
         Then::Close
     });
-    assert_saved(&outcome);
-    folder.assert_holds(&[("f", b"01234")]);
 }
 
 /// Case 19.
 #[test]
 fn header_lines_may_be_folded_or_broken() {
     for line in ["X-Long: a\r\n  b", "X-Space : a", "no colon here"] {
-        let (folder, _origin, outcome) = fetch(move |_, wire| wire.answer("200 OK", &[line], BODY));
-        assert_saved(&outcome);
-        folder.assert_holds(&[("f", BODY)]);
+        fetch_saved(BODY, move |_, wire| wire.answer("200 OK", &[line], BODY));
     }
 }
 
