@@ -30,10 +30,10 @@ use crate::runtime::reason::Wait;
 use crate::util::lock;
 
 /// Bytes of small files that may wait for the thread.
-const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Files that may wait for the thread.
-const WAITING_MAX: usize = 4096;
+const WAITING_MAX: usize = 512;
 
 /// Of those, partial files, which are open.
 const WAITING_OPEN_MAX: usize = 64;

@@ -29,7 +29,7 @@ use crate::util::lock;
 
 /// URLs taken from the input per download that may run: those beyond wait for a slot or
 /// for a server's pause, so that one slow host does not empty the others' queue.
-const TAKEN_PER_JOB: usize = 4;
+const TAKEN_PER_JOB: usize = 2;
 
 /// What the downloads of a run share.
 pub(crate) struct Run {

@@ -34,6 +34,10 @@ use sources::Sources;
 use std::sync::Arc;
 use watcher::Watcher;
 
+/// Stacks that are kept for the next downloads: as many as end together. The engine hands
+/// them out in turn, so that each of them comes to hold all the memory of a deep one.
+const STACKS_KEPT: usize = 32;
+
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs) -> Outcome {
     let given = Given::check(args)?;
@@ -42,7 +46,7 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     }
     let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
-    super::start_runtime(None)?;
+    crate::Config::new().pool_capacity(STACKS_KEPT).start()?;
     let manifest = Manifest::of(args)?;
     let downloader = downloader(args);
     let stop = downloader.stop_handle();
