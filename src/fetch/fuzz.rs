@@ -353,6 +353,7 @@ mod tests {
             "<metalink><file name='a'><url>http://h/a</url></file></metalink>",
             "http://h/{a,b}[1-3]\n out=#1\n",
             "\u{1f}\u{8b}",
+            "\u{feff}\u{feff}<metalink><file name='a'><url>http://h/a</url></file></metalink>",
         ];
         look(url_lists, 300, &samples);
     }

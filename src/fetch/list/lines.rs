@@ -19,6 +19,8 @@ pub(super) type Wait<R> = fn(&R, Option<Duration>) -> io::Result<bool>;
 pub(super) struct Lines<R> {
     input: Input<R>,
     wait: Option<Wait<R>>,
+    /// What looked like the front of a byte order mark and is none: it comes first.
+    lead: &'static [u8],
     /// Bytes that `input` has for the taking: while there are some, nothing waits.
     buffered: usize,
     ended: bool,
@@ -61,6 +63,7 @@ impl<R: BufRead> Lines<R> {
         Self {
             input: Input::Plain(input),
             wait,
+            lead: &[],
             buffered: 0,
             ended: false,
             number: 0,
@@ -86,11 +89,14 @@ impl<R: BufRead> Lines<R> {
         if self.fill()?.first() == Some(&GZIP_BEGINS) {
             self.gunzip();
         }
-        for expected in BYTE_ORDER_MARK {
-            if self.fill()?.first() != Some(expected) {
-                break;
-            }
+        // They may come one at a time, and cannot be looked at together.
+        let mut seen = 0;
+        while seen < BYTE_ORDER_MARK.len() && self.fill()?.first() == Some(&BYTE_ORDER_MARK[seen]) {
             self.consume(1);
+            seen += 1;
+        }
+        if seen < BYTE_ORDER_MARK.len() {
+            self.lead = &BYTE_ORDER_MARK[..seen];
         }
         loop {
             match self.fill()?.first() {
@@ -154,6 +160,7 @@ impl<R: BufRead> Lines<R> {
     /// can be told; without one, as long as it takes.
     pub(super) fn peek(&mut self, pause: Option<Duration>) -> io::Result<Next> {
         if self.buffered == 0
+            && self.lead.is_empty()
             && let (Some(pause), Some(wait), Input::Plain(input)) = (pause, self.wait, &self.input)
             && !wait(input, Some(pause))?
         {
@@ -168,6 +175,9 @@ impl<R: BufRead> Lines<R> {
 
     /// What is there for the taking; waits for more if it is nothing. Empty at the end.
     fn fill(&mut self) -> io::Result<&[u8]> {
+        if !self.lead.is_empty() {
+            return Ok(self.lead);
+        }
         if self.ended {
             return Ok(&[]);
         }
@@ -197,6 +207,10 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn consume(&mut self, count: usize) {
+        if !self.lead.is_empty() {
+            self.lead = &self.lead[count..];
+            return;
+        }
         self.buffered -= count;
         self.input.consume(count);
     }
@@ -304,6 +318,16 @@ mod tests {
         }
         assert!(read(b"", 8).is_empty());
         assert!(read(b"\xef\xbb\xbf", 1).is_empty());
+        // Those that only begin as the mark does lose nothing.
+        for text in ["\u{ff1a}a", "\u{feff}\u{feff}", "\u{feff}\u{ff1a}"] {
+            let expected = text.strip_prefix('\u{feff}').unwrap_or(text);
+            for at_once in [1, 100] {
+                let list = format!("{text}\nb");
+                let expected = [(1, expected.to_owned()), (2, "b".to_owned())];
+                assert_eq!(read(list.as_bytes(), at_once), expected);
+            }
+        }
+        assert_eq!(read(b"\xef\xbb", 1), [(1, "\u{fffd}".to_owned())]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::fetch::entry::{Entry, shorten};
 
 /// Reads the entries of a document.
 pub(super) struct Metalink<R> {
-    reader: Reader<io::Take<Lines<R>>>,
+    reader: Reader<io::Take<io::Chain<&'static [u8], Lines<R>>>>,
     buffer: Vec<u8>,
     /// The elements that are open, from the root.
     open: Vec<String>,
@@ -49,7 +49,11 @@ struct Attributes {
 
 impl<R: BufRead> Metalink<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
-        let mut reader = Reader::from_reader(lines.take(DOCUMENT_BYTES_MAX + 1));
+        // The byte order mark is gone. The XML reader would skip another one at its very
+        // start if it comes in one piece, and not if it does not: it does not start with it.
+        let document = BLANK.chain(lines);
+        let limit = DOCUMENT_BYTES_MAX + BLANK.len() as u64 + 1;
+        let mut reader = Reader::from_reader(document.take(limit));
         reader.config_mut().expand_empty_elements = true;
         Self {
             reader,
@@ -84,7 +88,7 @@ impl<R: BufRead> Metalink<R> {
     }
 
     fn line(&mut self) -> u64 {
-        self.reader.get_mut().get_ref().number() + 1
+        self.reader.get_ref().get_ref().get_ref().1.number() + 1
     }
 
     fn next_file(&mut self) -> Result<Option<Entry>, Broken> {
@@ -326,6 +330,9 @@ impl Broken {
 
 /// The longest document, gzip undone.
 const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+
+/// What the document is given to begin with.
+const BLANK: &[u8] = b" ";
 
 /// Metalinks have five.
 const DEPTH_MAX: usize = 32;
