@@ -175,14 +175,14 @@ fn requests_are_spaced_evenly() {
     let folder = Folder::new();
     let origin = live();
     let downloader = downloader(&folder).rate(25, Duration::from_secs(1));
+    let began = Instant::now();
     let report = downloader.run(urls(&origin, 8)).unwrap();
     assert_eq!(report.saved, 8);
-    let mut times: Vec<_> = origin.requests().iter().map(|r| r.at).collect();
+    let mut times: Vec<_> = origin.requests().iter().map(|r| r.at - began).collect();
     times.sort();
-    // The first one makes its connection, which takes its time too.
-    assert!(times[7] - times[0] >= Duration::from_millis(7 * 40 - 30));
-    for pair in times[1..].windows(2) {
-        assert!(pair[1] - pair[0] >= Duration::from_millis(20), "{times:?}");
+    // Each has its moment. A slow machine may be late for one, and so nearer to the next.
+    for (n, time) in times.iter().enumerate() {
+        assert!(*time >= Duration::from_millis(40) * n as u32, "{times:?}");
     }
 }
 
