@@ -1,16 +1,54 @@
 //! `greenloop help`: the commands in groups, which the parser cannot do by itself.
 
 use super::args::{Cli, GROUPS};
-use clap::{Command, CommandFactory};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 
 /// The definition of the command line.
 pub(crate) fn definition() -> Command {
-    Cli::command().help_template(format!(
+    let command = shaped(Cli::command());
+    command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}\n\n\
          See greenloop help COMMAND for what a command takes, with examples.{{after-help}}",
         listing(&groups())
     ))
 }
+
+/// What options of all commands have in common: `-1` is a value where one is wanted, so that
+/// the error is about what it is; and a truth can be left out, which says yes.
+fn shaped(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        if matches!(arg.get_value_names(), Some([name]) if name == BOOL) {
+            return truth(arg);
+        }
+        match arg.is_positional() || !arg.get_action().takes_values() {
+            true => arg,
+            false => arg.allow_negative_numbers(true),
+        }
+    });
+    command.mut_subcommands(shaped)
+}
+
+/// `--option`, `--option=true`, `--option=false`.
+#[expect(
+    clippy::large_stack_frames,
+    reason = "an argument's builder moves it at each call, on the OS thread's stack"
+)]
+fn truth(arg: Arg) -> Arg {
+    let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = arg
+        .action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true");
+    match is_flag {
+        true => arg.default_value("false").hide_default_value(true),
+        // May be neither.
+        false => arg,
+    }
+}
+
+/// The name of values that are true or false.
+const BOOL: &str = "BOOL";
 
 /// The titles, each with the names and the descriptions of its commands.
 fn groups() -> Vec<(&'static str, Vec<(String, String)>)> {

@@ -18,6 +18,7 @@ mod get;
 mod help;
 mod listen;
 mod load;
+mod logging;
 mod man;
 mod out;
 mod printer;
@@ -31,11 +32,12 @@ mod units;
 mod upload;
 
 use args::{Cli, Clients, Command, Demos, Servers, Tools};
-use clap::FromArgMatches;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, FromArgMatches};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a subcommand ends without success.
@@ -85,11 +87,11 @@ impl Failure {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let outcome = match parse(&args) {
-        Ok(cli) => {
-            set_up_logging(cli.verbose);
-            dispatch(cli.command)
+        Ok((cli, matches)) => {
+            let logging = logging::set_up(cli.verbose, log_file(&cli.command));
+            logging.and_then(|()| dispatch(cli.command, &matches))
         }
-        Err(error) if error.use_stderr() => Err(usage_failure(&error, &args)),
+        Err(error) if error.use_stderr() => Err(usage_failure(error, &args)),
         // --help and --version come as errors too.
         Err(help) => out::line(help.render().to_string().trim_end()),
     };
@@ -107,12 +109,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-fn parse(args: &[OsString]) -> clap::error::Result<Cli> {
+fn parse(args: &[OsString]) -> clap::error::Result<(Cli, ArgMatches)> {
     let matches = help::definition().try_get_matches_from(args)?;
-    Cli::from_arg_matches(&matches)
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, matches))
 }
 
-fn dispatch(command: Command) -> Outcome {
+fn dispatch(command: Command, matches: &ArgMatches) -> Outcome {
     match command {
         Command::Demos(Demos::Tour) => tour::run(),
         Command::Demos(Demos::Demo(command)) => demo::run(&command),
@@ -122,7 +125,10 @@ fn dispatch(command: Command) -> Outcome {
         Command::Clients(Clients::Chat(args)) => chat::run(&args),
         Command::Clients(Clients::Connect(args)) => connect::run(&args),
         Command::Clients(Clients::Load(args)) => load::run(&args),
-        Command::Clients(Clients::Get(args)) => get::run(&args),
+        Command::Clients(Clients::Get(args)) => {
+            // It is the command, so its matches are there.
+            get::run(&args, matches.subcommand().map_or(matches, |(_, get)| get))
+        }
         Command::Clients(Clients::Upload(args)) => upload::run(&args),
         Command::Clients(Clients::Tftp(command)) => tftp::run(&command),
         Command::Tools(Tools::Backlog(command)) => backlog::dispatch(&command),
@@ -148,14 +154,14 @@ fn complain(text: &str, code: u8) -> u8 {
 }
 
 /// Makes one line of the parser's answer and points to the help of the subcommand meant.
-fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
+fn usage_failure(error: clap::Error, args: &[OsString]) -> Failure {
     let meant = command_meant(args);
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::usage(format_args!(
             "{meant} needs a subcommand (see {meant} --help)"
         ));
     }
-    let text = error.render().to_string();
+    let text = without_secrets(error).render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let told: Vec<&str> = text
         .lines()
@@ -164,6 +170,25 @@ fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
         .collect();
     let told = told.join(" ");
     Failure::usage(format_args!("{told} (see {meant} --help)"))
+}
+
+/// Takes the value out of an error that may be read by others, in the log of a job.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (option, value) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::InvalidValue),
+    );
+    let name = option.split([' ', '=']).next().unwrap_or_default();
+    let id = name.trim_start_matches('-').replace('-', "_");
+    if !value.is_empty() {
+        let shown = args::shown(&id, &value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    error
 }
 
 /// `greenloop serve echo` for arguments that begin so.
@@ -180,23 +205,12 @@ fn command_meant(args: &[OsString]) -> String {
     path
 }
 
-fn set_up_logging(verbose: u8) {
-    let level = match verbose {
-        0 => log::LevelFilter::Warn,
-        1 => log::LevelFilter::Info,
-        _ => log::LevelFilter::Debug,
-    };
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).parse_env("RUST_LOG");
-    // These log per descriptor and per closed connection.
-    builder.filter_module("may", log::LevelFilter::Warn);
-    builder.filter_module("generator", log::LevelFilter::Warn);
-    builder.filter_module("may_minihttp", log::LevelFilter::Off);
-    // This calls it an error when a stopped process goes on; rustls tells what the error says.
-    builder.filter_module("may::io::event_loop", log::LevelFilter::Off);
-    builder.filter_module("rustls", log::LevelFilter::Error);
-    // A second logger in one process is the caller's choice, not a failure.
-    let _ = builder.try_init();
+/// The file that a command writes its log to.
+fn log_file(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Clients(Clients::Get(args)) => args.watch.log.as_deref(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +219,7 @@ mod tests {
 
     fn told(args: &[&str]) -> String {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        match parse(&args).map_err(|e| usage_failure(&e, &args)) {
+        match parse(&args).map_err(|e| usage_failure(e, &args)) {
             Err(Failure::Usage(text)) => text,
             other => panic!("{other:?}"),
         }
@@ -226,5 +240,7 @@ mod tests {
         let text = told(&["greenloop", "serve", "echo", "--drain", "1d"]);
         assert!(text.contains("(see greenloop serve echo --help)"), "{text}");
         assert!(text.contains("unknown unit \"d\""), "{text}");
+        let text = told(&["greenloop", "get", "http://h/", "-j", "-1"]);
+        assert!(text.contains("a whole number from 1 to 65535"), "{text}");
     }
 }

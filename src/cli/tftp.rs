@@ -1,7 +1,7 @@
 //! `greenloop tftp`: one file, with a bar on a terminal.
 
 use super::args::{TftpCommand, TftpGetArgs, TftpPutArgs, TransferArgs};
-use super::progress::{REDRAW_PAUSE, REDRAWS_PER_SECOND, SIZED, UNSIZED, template};
+use super::progress::{self, REDRAW_PAUSE};
 use super::units::{show_bytes, show_duration};
 use super::{EXIT_INTERRUPTED, Failure, Outcome, out};
 use crate::apps::tftp::{Client, Transferred};
@@ -11,7 +11,7 @@ use crate::net::Address;
 use crate::proto::tftp::Retry;
 use crate::signal::{SIGINT, SIGTERM, Signals};
 use crate::util::escape;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -143,8 +143,7 @@ fn transfer(
 }
 
 fn bar(name: &str) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-    let bar = ProgressBar::with_draw_target(None, target).with_style(template(UNSIZED));
+    let bar = progress::bar();
     bar.set_message(escape(name.as_bytes()));
     bar
 }
@@ -152,9 +151,8 @@ fn bar(name: &str) -> ProgressBar {
 impl Position {
     fn draw(&self, bar: &ProgressBar) {
         let total = self.total.load(Ordering::Relaxed);
-        if total > 0 && bar.length() != Some(total) {
-            bar.set_length(total);
-            bar.set_style(template(SIZED));
+        if total > 0 {
+            progress::set_total(bar, total);
         }
         bar.set_position(self.bytes.load(Ordering::Relaxed));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let seconds = match unit {
+        _ if number.is_empty() => return Err(wants("a duration", "500ms, 30s, 2m or 1h")),
         "ms" => 0.001,
         "" | "s" => 1.0,
         "m" => 60.0,
@@ -22,6 +23,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value * seconds).map_err(|_| "too long".to_owned())
 }
 
+/// Reads a duration that lasts.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("longer than 0 is wanted".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// Reads a duration of which zero means that there is no limit.
 pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit(Some(duration(text)?).filter(|d| !d.is_zero())))
@@ -31,6 +40,24 @@ pub(crate) fn limit(text: &str) -> Result<Limit, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);
 
+/// Reads a count within bounds.
+pub(crate) fn count<const MIN: u64, const MAX: u64>(text: &str) -> Result<usize, String> {
+    let count = text.parse::<u64>().ok();
+    let within = count.filter(|count| (MIN..=MAX).contains(count));
+    within
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| match MAX {
+            u64::MAX if MIN == 0 => "a whole number is wanted".to_owned(),
+            u64::MAX => format!("a whole number is wanted, at least {MIN}"),
+            _ => format!("a whole number from {MIN} to {MAX} is wanted"),
+        })
+}
+
+/// Reads a count that may be any.
+pub(crate) fn any_count(text: &str) -> Result<usize, String> {
+    count::<0, { u64::MAX }>(text)
+}
+
 /// Reads a size: bytes, or a number and `K`, `M` or `G`, powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
@@ -39,6 +66,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .trim_end_matches("IB")
         .trim_end_matches('B')
     {
+        _ if number.is_empty() => return Err(wants("a size", "512, 4K, 1.5M or 2G")),
         "" => 1_u64,
         "K" => 1 << 10,
         "M" => 1 << 20,
@@ -150,6 +178,18 @@ mod tests {
         assert!(duration(&"9".repeat(40)).is_err());
         assert_eq!(limit("0s"), Ok(Limit(None)));
         assert_eq!(limit("1s"), Ok(Limit(Some(Duration::from_secs(1)))));
+    }
+
+    #[test]
+    fn counts_have_bounds_and_say_so() {
+        assert_eq!(count::<1, 9>("9"), Ok(9));
+        for bad in ["0", "10", "-1", "", "1.5", "x", "99999999999999999999"] {
+            let wanted = Err("a whole number from 1 to 9 is wanted".to_owned());
+            assert_eq!(count::<1, 9>(bad), wanted, "{bad}");
+        }
+        assert_eq!(any_count("0"), Ok(0));
+        assert!(any_count("-1").is_err());
+        assert!(some_time("0").is_err() && some_time("1ms").is_ok());
     }
 
     #[test]

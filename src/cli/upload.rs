@@ -1,14 +1,14 @@
 //! `greenloop upload`: sends files, with a bar on a terminal and plain lines elsewhere.
 
 use super::args::UploadArgs;
-use super::progress::{REDRAW_PAUSE, REDRAWS_PER_SECOND, SIZED, template};
+use super::progress::{self, REDRAW_PAUSE};
 use super::units::show_bytes;
 use super::{EXIT_FAILURE, Failure, Outcome, out};
 use crate::apps::upload::{Sent, UploadClient};
 use crate::error::Result;
 use crate::net::Endpoint;
 use crate::util::escape;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,10 +31,7 @@ pub(crate) fn run(args: &UploadArgs) -> Outcome {
         tell,
     };
     let sending = crate::spawn(move || job.send_all(&files));
-    let bar = io::stderr().is_terminal().then(|| {
-        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-        ProgressBar::with_draw_target(Some(0), target).with_style(template(SIZED))
-    });
+    let bar = io::stderr().is_terminal().then(progress::bar);
     let printed = show(&told, &position, bar.as_ref());
     let failed = sending.join().map_err(Failure::failed)?;
     printed?;
@@ -91,7 +88,7 @@ fn show(told: &Receiver<Event>, position: &AtomicU64, bar: Option<&ProgressBar>)
             Ok(Event::Begun { name, size }) => {
                 if let Some(bar) = bar {
                     bar.reset();
-                    bar.set_length(size);
+                    progress::set_total(bar, size);
                     bar.set_message(name);
                 }
             }

@@ -69,7 +69,7 @@ impl Worker<'_> {
 
     /// What there is to compute; `None` for nothing.
     fn first_check(
-        &self,
+        &mut self,
         answer: Option<&Answer>,
         is_served: bool,
     ) -> Result<Option<Box<Verification>>, Failure> {
@@ -88,6 +88,7 @@ impl Worker<'_> {
                 log::warn!("{}: no list has its checksum", without_password(self.url));
             }
         }
+        self.facts.given.clone_from(&given);
         let is_needed = is_served || !given.is_empty() || !verify.hashes.is_empty();
         Ok(is_needed.then(|| Box::new(Verification::new(given, &verify.hashes))))
     }

@@ -41,7 +41,7 @@ use crate::util::{defuse, escape};
 /// assert!(entry.url().is_ok());
 /// # Ok::<(), greenloop::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     /// The name of the list it came from.
     list: Option<Arc<str>>,
@@ -52,7 +52,7 @@ pub struct Entry {
 }
 
 /// The options of one entry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct OwnOptions {
     /// Other places that have the same file.
     pub(crate) mirrors: Vec<Url>,
@@ -236,6 +236,35 @@ impl Entry {
     }
 }
 
+/// Without passwords: not those of URLs, nor what header fields say.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("list", &self.list)
+            .field("line", &self.line)
+            .field("url", &self.to_string())
+            .field("reason", &self.url().err())
+            .field("own", &self.own)
+            .finish()
+    }
+}
+
+impl fmt::Debug for OwnOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mirrors: Vec<_> = self.mirrors.iter().map(without_password).collect();
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("OwnOptions")
+            .field("mirrors", &mirrors)
+            .field("out", &self.out)
+            .field("dir", &self.dir)
+            .field("checksums", &self.checksums)
+            .field("headers", &headers)
+            .field("referer", &self.referer)
+            .field("size", &self.size)
+            .finish()
+    }
+}
+
 /// The URL without its password, or the text that is none, escaped for a terminal.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -350,6 +379,16 @@ mod tests {
         );
         assert_eq!(own.headers, [("X-A".to_owned(), "b".to_owned())]);
         assert_eq!(own.referer.as_deref(), Some("http://h/a"));
+    }
+
+    #[test]
+    fn what_is_secret_is_not_in_what_debuggers_show() {
+        let entry = Entry::from("http://u:secret@h/a")
+            .mirror("http://u:secret@m/a")
+            .header("Authorization", "secret");
+        let shown = format!("{entry:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("http://m/a") && shown.contains("Authorization"));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum FailureKind {
     Checksum,
     /// What was given is no URL to fetch.
     BadUrl,
+    /// An option has no meaning, or names a file that cannot be read or has none.
+    BadOption,
     /// The run was stopped, or this download was killed; the partial file stays.
     Stopped,
     /// A fault of this program.
@@ -72,6 +74,7 @@ impl FailureKind {
             Self::TooLarge => "too large",
             Self::Checksum => "checksum",
             Self::BadUrl => "bad url",
+            Self::BadOption => "bad option",
             Self::Stopped => "stopped",
             Self::Internal => "internal",
         }
@@ -80,14 +83,17 @@ impl FailureKind {
     /// Its number, by which scripts tell the classes apart: aria2's, where aria2 has one.
     ///
     /// A timeout is 28, as with curl: 2 is what a shell's user expects of a wrong command
-    /// line, of which a list with something that is no URL is a kind.
+    /// line, of which a list with something that is no URL is a kind. So is a transfer that
+    /// is too slow (5 in aria2). Its 8, that a download cannot be resumed, has nothing to
+    /// stand for here: one that cannot begins anew; nor has 18, of a folder that cannot be
+    /// made: it is 16, as for a file.
     ///
     /// # Switching
     /// Never switches.
     pub fn code(self) -> u8 {
         match self {
             Self::Internal => 1,
-            Self::BadUrl => 2,
+            Self::BadUrl | Self::BadOption => 2,
             Self::NotFound => 3,
             Self::Network => 6,
             Self::Stopped => 7,
@@ -189,6 +195,11 @@ impl Failure {
         failure.no_room =
             kind == FailureKind::DiskFull && error.kind() != io::ErrorKind::FileTooLarge;
         failure
+    }
+
+    /// The failure of a run that an option does not let begin.
+    pub(crate) fn option(why: impl fmt::Display) -> Self {
+        Self::new(FailureKind::BadOption, why.to_string())
     }
 
     /// Marks a failure that may pass although its class says no.

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::facts::{FACTS_BYTES_MAX, Facts, whole_bytes};
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::unchanged::OnDisk;
 use crate::fs::name::{PART, PART_FACTS};
 use crate::fs::rename_in;
@@ -92,6 +92,32 @@ impl Folder {
             path,
             names: Arc::default(),
         })
+    }
+
+    /// Makes a file and forgets it: on some file systems nothing can be made, whatever the
+    /// permissions say. A full disk is not looked at, because there may be room in time.
+    pub(crate) fn probe(&self) -> Result<(), Failure> {
+        let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let made = match openat(&self.fd, ".", unnamed, mode) {
+            // Not every file system has files without a name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                let name = format!(".greenloop.{}.part", std::process::id());
+                match openat(&self.fd, &name, create, mode) {
+                    // Another run of this process is at it.
+                    Err(Errno::EXIST) => Ok(()),
+                    made => made.and_then(|_| unlinkat(&self.fd, &name, AtFlags::empty())),
+                }
+            }
+            made => made.map(drop),
+        };
+        match made
+            .map_err(|e| Failure::file(&e.into(), format_args!("folder {}", self.path.display())))
+        {
+            Err(failure) if failure.kind() != FailureKind::DiskFull => Err(failure),
+            _ => Ok(()),
+        }
     }
 
     /// Has what is taken in common with another one of the same folder.

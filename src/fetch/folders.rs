@@ -52,6 +52,7 @@ impl Folders {
     /// made there. Links on the way to it are the user's, and followed.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let root = Arc::new(Folder::open(path)?);
+        root.probe()?;
         let mut open = Open::default();
         open.taken.insert(root.id(), root.taken().clone());
         Ok(Self {

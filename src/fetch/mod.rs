@@ -106,6 +106,7 @@ use self::stop::OnStop;
 use crate::error::{Error, Result};
 
 pub use self::checksum::{Algorithm, Checksum};
+pub(crate) use self::client::no_proxy_nonsense;
 pub use self::entry::Entry;
 pub use self::failure::{Failure, FailureKind};
 pub use self::glob::{Expansion, Glob};
@@ -206,10 +207,10 @@ impl Downloader {
     /// May switch to other greenlets, on every call.
     ///
     /// # Errors
-    /// Nothing was downloaded: the folder cannot be made or written to, an option is not
-    /// valid, or the reactor cannot be started. Or all ran, and the cookies could not be
-    /// saved. Where it is about the folder, the error's
-    /// [`source`](std::error::Error::source) is a [`Failure`], which tells the class.
+    /// Nothing was downloaded: the folder or the file for cookies cannot be made or written
+    /// to, an option is not valid, or the reactor cannot be started. Unless it is the last,
+    /// the error's [`source`](std::error::Error::source) is a [`Failure`], which tells the
+    /// class.
     ///
     /// # Examples
     ///
@@ -231,9 +232,9 @@ impl Downloader {
         let (on_stop, observer) = (self.on_stop.clone(), self.observer.clone());
         let run = Run::new(settings, &self.stop, on_stop, observer)
             .map_err(|e: Error| e.context("starting the downloads"))?;
-        let report = run.take(urls.into_iter().map(Into::into));
+        let mut report = run.take(urls.into_iter().map(Into::into));
         if !run.settings.disk.dry_run {
-            run.client.save()?;
+            report.cookies_failure = run.client.save().err();
         }
         Ok(report)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checksum::{Algorithm, Checksum};
+use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 
 /// What happens to one download.
@@ -118,6 +119,9 @@ pub struct Outcome {
     pub checksums: Vec<Checksum>,
     /// Of those, the ones that it was held against, with success.
     pub verified: Vec<Algorithm>,
+    /// What to ask for to try it again, if it failed and was a URL: the entry as it was,
+    /// with the checksums that the run's lists have for it.
+    pub again: Option<Box<Entry>>,
     /// The end itself.
     pub end: End,
 }
@@ -169,6 +173,9 @@ pub struct Report {
     pub is_stopped: bool,
     /// How many failed of each class.
     pub failures: BTreeMap<FailureKind, u64>,
+    /// Why the cookies could not be written down at the end
+    /// ([`Downloader::save_cookies`](super::Downloader::save_cookies)).
+    pub cookies_failure: Option<Failure>,
     /// Each download, by its place in the input; empty if they are not kept (see
     /// [`Downloader::keep_outcomes`](super::Downloader::keep_outcomes)).
     pub outcomes: Vec<Outcome>,

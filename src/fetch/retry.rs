@@ -174,6 +174,7 @@ fn is_retried(policy: &RetryPolicy, failure: &Failure) -> bool {
         | FailureKind::Io
         | FailureKind::TooLarge
         | FailureKind::BadUrl
+        | FailureKind::BadOption
         | FailureKind::Stopped
         | FailureKind::Internal => false,
     }

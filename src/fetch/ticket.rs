@@ -1,6 +1,6 @@
 //! A download's place in its run, from the input to its outcome.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,8 @@ pub(crate) struct FactsOfRun {
     pub(crate) content_type: Option<String>,
     pub(crate) checksums: Vec<Checksum>,
     pub(crate) verified: Vec<Algorithm>,
+    /// What it has to hash to, once that is known.
+    pub(crate) given: Vec<Checksum>,
 }
 
 impl Ticket {
@@ -150,6 +152,32 @@ impl FactsOfRun {
 }
 
 impl Ticket {
+    /// The entry for another try, which may know nothing of this run's lists of checksums.
+    fn again(&self) -> Option<Box<Entry>> {
+        self.entry.url().ok()?;
+        let mut again = Box::new(self.entry.clone());
+        if self.run.settings.verify.has_lists() {
+            let own = &mut again.own_mut().checksums;
+            for checksum in self.given() {
+                if !own.contains(&checksum) {
+                    own.push(checksum);
+                }
+            }
+        }
+        Some(again)
+    }
+
+    /// What its file has to hash to; before any answer, as far as the URL tells.
+    fn given(&self) -> Vec<Checksum> {
+        match self.facts.given.is_empty() {
+            true => {
+                let verify = &self.run.settings.verify;
+                verify.checksums(&self.entry, Path::new(""))
+            }
+            false => self.facts.given.clone(),
+        }
+    }
+
     /// Tells the end, and adds it to the report.
     fn tell_end(&mut self) {
         let end = self.end.take().unwrap_or_else(|| {
@@ -158,6 +186,10 @@ impl Ticket {
                 false => Failure::new(FailureKind::Stopped, "stopped"),
             })
         });
+        let again = match end {
+            End::Failed(_) => self.again(),
+            End::Saved | End::Skipped | End::Checked => None,
+        };
         let FactsOfRun {
             path,
             bytes,
@@ -170,6 +202,7 @@ impl Ticket {
             content_type,
             checksums,
             verified,
+            given: _,
         } = std::mem::take(&mut self.facts);
         let outcome = Outcome {
             id: self.id,
@@ -191,6 +224,7 @@ impl Ticket {
             content_type,
             checksums,
             verified,
+            again,
             end,
         };
         let event = match outcome.end {

@@ -109,7 +109,7 @@ fn get_reads_lists_and_names_bad_lines() {
         "nothing half-written"
     );
     let run = greenloop(["get", "-i", "no-such-list"]).run();
-    run.fails_with(1, &["reading no-such-list", "no such file"]);
+    run.fails_with(2, &["reading no-such-list", "no such file"]);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn get_takes_logins_and_cookies_from_files() {
     }
     fs::set_permissions(path("other"), fs::Permissions::from_mode(0o644)).expect("ours");
     let run = get(&folder, [&url, "--netrc-file", "other"]).run();
-    run.fails_with(1, &["other", "chmod 600"]);
+    run.fails_with(2, &["other", "chmod 600"]);
 }
 
 #[test]
@@ -283,4 +283,34 @@ fn get_trusts_whom_it_is_told_to_and_is_loud_about_trusting_all() {
     .run();
     run.fails_with(35, &["self-signed"]);
     assert!(!run.stderr.contains("NOT checked"), "{run:?}");
+}
+
+#[test]
+fn get_says_what_a_proxy_does_instead_of_a_tunnel() {
+    let folder = Folder::new();
+    for (answer, code, told) in [
+        ("rubbish\r\n\r\n", 6, "the proxy does not connect us"),
+        ("", 6, "the proxy does not connect us: it closes"),
+        (
+            "HTTP/1.1 403 No\r\n\r\n",
+            6,
+            "the proxy does not connect us",
+        ),
+        (
+            "HTTP/1.1 407 Who\r\n\r\n",
+            24,
+            "proxy authorization required",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let proxy = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            read_head(&stream);
+            stream.write_all(answer.as_bytes()).expect("it is read");
+        });
+        let run = get(&folder, ["--all-proxy", &proxy, "https://nosuch.invalid/x"]).run();
+        serving.join().expect("it has served");
+        run.fails_with(code, &[told]);
+    }
 }

@@ -144,7 +144,7 @@ fn a_bad_line_of_a_list_is_named_before_anything_is_fetched() {
             .into_iter()
             .chain(verify.iter().copied());
         let run = greenloop(args).folder(folder.path()).run();
-        assert_eq!(run.code, 1, "{run:?}");
+        assert_eq!(run.code, 2, "{run:?}");
         assert!(
             run.stderr.contains("checksums in sums: line 3: "),
             "{run:?}"
@@ -153,7 +153,7 @@ fn a_bad_line_of_a_list_is_named_before_anything_is_fetched() {
     let run = greenloop(["get", "--verify", "--check", "none"])
         .folder(folder.path())
         .run();
-    run.fails_with(1, &["checksums in none", "no such file"]);
+    run.fails_with(2, &["checksums in none", "no such file"]);
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn the_list_that_a_run_writes_verifies_it() {
     ])
     .folder(folder.path())
     .run();
-    run.fails_with(1, &["writing none/SUMS.part"]);
+    run.fails_with(16, &["writing none/SUMS.part"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) use broadcast::BroadcastArgs;
 pub(crate) use chat::ChatArgs;
 pub(crate) use connect::ConnectArgs;
 pub(crate) use demo::{DemoCommand, SwitchArgs};
-pub(crate) use get::{GetArgs, InputArgs, WatchArgs};
+pub(crate) use get::{GetArgs, InputArgs, SECRET, WatchArgs, shown};
 pub(crate) use listen::ListenArgs;
 pub(crate) use load::LoadArgs;
 pub(crate) use serve::{CommonArgs, ServeCommand, ServerArgs};

@@ -1,7 +1,7 @@
 //! What is remembered of downloads that have ended, for the last words: little, however
 //! many they were.
 
-use crate::fetch::{FailureKind, Outcome};
+use crate::fetch::{FailureKind, ListFormat, Outcome};
 use crate::util::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -24,6 +24,8 @@ pub(super) struct Gathered {
     pub(super) others: u64,
     /// URLs to try again, up to one more than are shown.
     pub(super) again: Vec<String>,
+    /// Some of what failed is more than its URL: it takes a list to name it.
+    pub(super) needs_list: bool,
     /// Saved, and nobody knows whether all of it came.
     pub(super) unverified: u64,
     /// What a dry run would have downloaded, as far as sizes are known.
@@ -91,8 +93,15 @@ impl Gathered {
         if failure.kind() == FailureKind::Stopped {
             return; // has no cause of its own
         }
-        if failure.kind() != FailureKind::BadUrl && self.again.len() <= AGAIN_MAX {
-            self.again.push(outcome.url.clone());
+        if let Some(entry) = &outcome.again {
+            if self.again.len() <= AGAIN_MAX {
+                self.again.push(outcome.url.clone());
+            }
+            // What came from the command line can be said there again; but for its password,
+            // which is not shown.
+            let is_plain = outcome.list.is_none() || entry.to_lines(ListFormat::Urls).is_some();
+            let has_login = entry.url().is_ok_and(|url| url.as_str() != outcome.url);
+            self.needs_list |= !is_plain || has_login;
         }
         let key = (failure.kind(), host(&outcome.url).to_owned());
         if let Some(group) = self.groups.get_mut(&key) {

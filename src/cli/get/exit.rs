@@ -4,6 +4,8 @@ use crate::cli::{EXIT_FAILURE, EXIT_PIPE_CLOSED, EXIT_USAGE, Failure, Outcome, c
 use crate::error::Error;
 use crate::fetch::{Failure as Cause, FailureKind, Report};
 use std::error::Error as _;
+use std::fmt::Display;
+use std::io;
 
 /// Success only if every URL is on disk; one class of failures is told by its number, so
 /// that the code does not depend on which one came last.
@@ -13,6 +15,9 @@ pub(super) fn outcome(report: &Report, hooks_failed: u64, list_error: Option<Str
     }
     if !report.is_success() {
         return Err(of_kind(report.failure_kind()));
+    }
+    if let Some(failure) = &report.cookies_failure {
+        return Err(of_kind(Some(failure.kind())));
     }
     match hooks_failed {
         0 => Ok(()),
@@ -30,6 +35,12 @@ pub(super) fn not_run(error: &Error) -> Failure {
         Some(failure) => Failure::Silent(complain(&text, failure.kind().code())),
         None => Failure::Failed(text),
     }
+}
+
+/// Says what went wrong with a file of this program's own; `what` was going on.
+pub(in crate::cli) fn of_file(error: &io::Error, what: impl Display) -> Failure {
+    let failure = Cause::file(error, what);
+    Failure::Silent(complain(&failure.to_string(), failure.kind().code()))
 }
 
 /// What has been said already, with the code of this class; `None` for several.
@@ -60,7 +71,10 @@ pub(super) fn table() -> Vec<(String, &'static str)> {
             EXIT_FAILURE,
             "failures of several classes; a fault of this program; a hook failed",
         ),
-        (EXIT_USAGE, "wrong usage; what was given is no URL"),
+        (
+            EXIT_USAGE,
+            "wrong usage: an option, its value, a file that it names to be read; no URL",
+        ),
     ];
     let kinds = KINDS.iter().filter(|kind| kind.code() > EXIT_USAGE);
     rows.extend(kinds.map(|kind| (kind.code(), meaning(*kind))));
@@ -92,6 +106,7 @@ const KINDS: &[FailureKind] = &[
     FailureKind::Tls,
     FailureKind::Busy,
     FailureKind::BadUrl,
+    FailureKind::BadOption,
     FailureKind::Stopped,
     FailureKind::TooLarge,
     FailureKind::Exists,
@@ -101,7 +116,7 @@ const KINDS: &[FailureKind] = &[
 
 fn meaning(kind: FailureKind) -> &'static str {
     match kind {
-        FailureKind::Timeout => "a time limit passed (2 in aria2; 28 is curl's)",
+        FailureKind::Timeout => "too slow, or a time limit passed (2, 5 in aria2; 28 is curl's)",
         FailureKind::NotFound => "the server does not have it (404, 410)",
         FailureKind::Network => "refused, reset, closed or unreachable",
         FailureKind::Dns => "the host's name did not resolve",
@@ -109,11 +124,14 @@ fn meaning(kind: FailureKind) -> &'static str {
         FailureKind::Redirects => "too many redirects, or one to where we do not go",
         FailureKind::Auth => "the server denies access (401, 403, 407)",
         FailureKind::DiskFull => "no space, quota or file size left",
-        FailureKind::CannotCreate => "a file or folder cannot be created or written to",
+        FailureKind::CannotCreate => {
+            "a file or folder cannot be created or written to (18 in aria2)"
+        }
         FailureKind::Io => "another error of the file system",
         FailureKind::Tls => "the connection is not private: certificate, host name, protocol",
         FailureKind::Busy => "the server asks for patience (429, 5xx)",
         FailureKind::BadUrl => "what was given is no URL",
+        FailureKind::BadOption => "an option has no meaning, or its file none",
         FailureKind::Stopped => "stopped before its end, by what was asked for",
         FailureKind::TooLarge => "larger than is allowed, or a decompression bomb",
         FailureKind::Exists => "a file of the name is there, and was to be an error",
@@ -135,7 +153,8 @@ mod tests {
         let codes: BTreeSet<_> = KINDS.iter().map(|kind| kind.code()).collect();
         let names: BTreeSet<_> = KINDS.iter().map(|kind| kind.name()).collect();
         let told: BTreeSet<_> = KINDS.iter().map(|kind| meaning(*kind)).collect();
-        assert_eq!(codes.len(), KINDS.len());
+        // Two of them are wrong usage.
+        assert_eq!(codes.len(), KINDS.len() - 1);
         assert_eq!((names.len(), told.len()), (KINDS.len(), KINDS.len()));
         assert!(codes.iter().all(|code| (1..128).contains(code)));
     }
@@ -145,7 +164,7 @@ mod tests {
         let source = include_str!("../../fetch/failure.rs");
         let codes = source.split("pub fn code(self)").nth(1).unwrap();
         let codes = codes.split("impl ").next().unwrap();
-        assert_eq!(codes.matches(" => ").count(), KINDS.len(), "{codes}");
+        assert_eq!(codes.matches("Self::").count(), KINDS.len(), "{codes}");
         for kind in KINDS {
             assert_ne!(meaning(*kind), kind.name());
         }

@@ -3,12 +3,13 @@
 use crate::cli::Failure;
 use crate::cli::args::GetArgs;
 use crate::fetch::{Checksum, Entry, Glob};
+use std::path::{Path, absolute};
 
 /// What the command line says is to be fetched, looked at before anything is.
 #[derive(Debug)]
 pub(super) struct Given {
     urls: Vec<Url>,
-    /// What [`Glob`]s are saved as.
+    /// What they are saved as.
     out: Option<String>,
     /// What the one URL's file must hash to.
     sums: Vec<Checksum>,
@@ -35,6 +36,7 @@ impl Given {
                 "--out names one file, and there is not exactly one URL",
             ));
         }
+        check_outputs(args)?;
         let urls = input
             .urls
             .iter()
@@ -83,8 +85,14 @@ impl Url {
 
     fn into_entries(self, out: Option<String>) -> Box<dyn Iterator<Item = Entry>> {
         let glob = match self {
-            Self::One(entry) => return Box::new(std::iter::once(entry)),
             Self::Many(glob) => glob,
+            Self::One(entry) => {
+                let entry = match out {
+                    Some(out) => entry.out(out),
+                    None => entry,
+                };
+                return Box::new(std::iter::once(entry));
+            }
         };
         Box::new((0..).map_while(move |index| {
             let expansion = glob.nth(index)?;
@@ -95,6 +103,29 @@ impl Url {
             })
         }))
     }
+}
+
+/// What is written is written to places of its own.
+fn check_outputs(args: &GetArgs) -> Result<(), Failure> {
+    let outputs = [
+        ("--report", &args.watch.report),
+        ("--save-session", &args.watch.save_session),
+        ("--save-cookies", &args.network.login.save_cookies),
+        ("--write-checksums", &args.verify.write_checksums),
+        ("--log", &args.watch.log),
+    ];
+    let named = outputs.map(|(option, path)| path.as_ref().map(|path| (option, path)));
+    let named: Vec<_> = named.into_iter().flatten().collect();
+    for (n, (option, path)) in named.iter().enumerate() {
+        let is_same = |other: &Path| absolute(other).ok() == absolute(path).ok();
+        if let Some((other, _)) = named[..n].iter().find(|(_, other)| is_same(other)) {
+            let path = path.display();
+            return Err(Failure::usage(format_args!(
+                "{other} and {option} both write {path}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// How many URLs these stand for.

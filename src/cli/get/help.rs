@@ -42,7 +42,13 @@ the same command goes on from. The second ends the process at once; parts stay a
 Programs of --on-download-complete and --on-download-error run at most four at once, with
 GREENLOOP_ID, _URL, _PATH, _BYTES, _STATUS and _ERROR in their environment, nothing to read, and
 standard error as output. (aria2 passes a number, a count and the path; here {id}, {path}.)
-After a signal no more of them start.
+A program that is not there, or a place that stands for nothing, is wrong usage. After a signal no
+more of them start.
+
+--save-session writes aria2's form: a URL, tabs before its mirrors, options indented below. What
+has no words in it is a JSON object on a line, from the first one on for all of them. What was
+refused for its line in a list is a comment. What had not begun when a signal came is not in it:
+the same command goes on with that.
 
 With --verify, --json has an event file for each (name, path, verified, failure, exitcode,
 errormsg), and a summary (verified, failed, stopped, failures).

@@ -12,10 +12,12 @@ use crate::fetch::Outcome;
 use crate::process::{Command, Stdio};
 use crate::sync::Queue;
 use crate::util::{self, lock};
+use rustix::fs::Access;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,8 +32,23 @@ impl Template {
         match shlex::split(text) {
             None => Err("a quote is not closed".into()),
             Some(words) if words.is_empty() => Err("no program is named".into()),
-            Some(words) => Ok(Self(words)),
+            Some(words) => match words.iter().find_map(|word| unknown_place(word)) {
+                Some(place) => Err(format!(
+                    "{place} stands for nothing; there are {}, and {{ word }} is left as it is",
+                    PLACES.join(", ")
+                )),
+                None => Ok(Self(words)),
+            },
         }
+    }
+
+    /// Sees whether its program is there, as far as that is known before a download ends.
+    fn look_for_program(&self) -> Result<(), String> {
+        let program = &self.0[0];
+        if PLACES.iter().any(|place| program.contains(place)) || is_program(program) {
+            return Ok(());
+        }
+        Err(format!("{program}: no such program"))
     }
 
     /// The program and its arguments for a download. Without any place, the path is added,
@@ -40,13 +57,14 @@ impl Template {
         let path = outcome.path.as_ref().map(|path| path.as_os_str());
         let (bytes, id) = (outcome.bytes.to_string(), outcome.id.to_string());
         let status = status(outcome);
-        let places: [(&str, &OsStr); 5] = [
-            ("{path}", path.unwrap_or_default()),
-            ("{url}", outcome.url.as_ref()),
-            ("{bytes}", bytes.as_ref()),
-            ("{id}", id.as_ref()),
-            ("{status}", status.as_ref()),
+        let values: [&OsStr; 5] = [
+            path.unwrap_or_default(),
+            outcome.url.as_ref(),
+            bytes.as_ref(),
+            id.as_ref(),
+            status.as_ref(),
         ];
+        let places: Vec<_> = PLACES.into_iter().zip(values).collect();
         let mut is_filled = false;
         let mut words: Vec<_> = self
             .0
@@ -58,6 +76,34 @@ impl Template {
         }
         words
     }
+}
+
+/// What is filled in.
+const PLACES: [&str; 5] = ["{path}", "{url}", "{bytes}", "{id}", "{status}"];
+
+/// What looks like a place and is none: `{name}`, but not the `${name}` of a shell.
+fn unknown_place(word: &str) -> Option<&str> {
+    let mut begins = word.match_indices('{').map(|(at, _)| at);
+    begins.find_map(|at| {
+        let end = at + word[at..].find('}')? + 1;
+        let (before, place) = (&word[..at], &word[at..end]);
+        let name = &place[1..place.len() - 1];
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+        (is_name && !before.ends_with('$') && !PLACES.contains(&place)).then_some(place)
+    })
+}
+
+/// Tells whether a program of this name would be run.
+fn is_program(name: &str) -> bool {
+    let is_one = |path: &Path| {
+        let is_file = path.metadata().is_ok_and(|meta| meta.is_file());
+        is_file && rustix::fs::access(path, Access::EXEC_OK).is_ok()
+    };
+    if name.contains('/') {
+        return is_one(Path::new(name));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    std::env::split_paths(&path).any(|folder| is_one(&folder.join(name)))
 }
 
 /// Fills the places of one word, in one pass: what is put in is not looked at again.
@@ -240,7 +286,12 @@ fn run(job: &Job, limit: Option<Duration>) -> Result<()> {
 
 /// What the command line says of hooks is right, or why it is not.
 pub(super) fn template(text: Option<&str>, option: &str) -> Result<Option<Template>, Failure> {
-    let template = text.map(Template::parse).transpose();
+    let read = |text| -> Result<Template, String> {
+        let template = Template::parse(text)?;
+        template.look_for_program()?;
+        Ok(template)
+    };
+    let template = text.map(read).transpose();
     template.map_err(|why| Failure::usage(format_args!("{option}: {why}")))
 }
 
@@ -274,8 +325,17 @@ mod tests {
         let filled = words("mv -n '{path}' x/{id}-{bytes}.{status}");
         assert_eq!(filled, ["mv", "-n", "dir/{url} $(x)", "x/7-42.200"]);
         assert_eq!(
-            words("log {who} {}"),
-            ["log", "{who}", "{}", "dir/{url} $(x)"]
+            words("log { who } {} ${who} {a,b}"),
+            [
+                "log",
+                "{",
+                "who",
+                "}",
+                "{}",
+                "${who}",
+                "{a,b}",
+                "dir/{url} $(x)"
+            ]
         );
         assert_eq!(words("echo {url}{"), ["echo", "http://h/{bytes}{"]);
         assert_eq!(words("a 'b c'\\ d"), ["a", "b c d", "dir/{url} $(x)"]);
@@ -285,5 +345,25 @@ mod tests {
     fn commands_that_are_none_are_refused() {
         assert!(Template::parse("a 'b").is_err());
         assert!(Template::parse("  ").is_err());
+        for (command, place) in [("a {who}", "{who}"), ("a b{path}{PATH}", "{PATH}")] {
+            let why = Template::parse(command).unwrap_err();
+            assert!(why.starts_with(place), "{why}");
+        }
+    }
+
+    #[test]
+    fn programs_are_looked_for_before_they_are_needed() {
+        for (command, is_there) in [
+            ("sh -c true", true),
+            ("/bin/sh", true),
+            ("{path} x", true),
+            ("no-such-program-here", false),
+            ("/etc/passwd", false),
+            ("/bin", false),
+            ("./sh", false),
+        ] {
+            let template = Template::parse(command).unwrap();
+            assert_eq!(template.look_for_program().is_ok(), is_there, "{command}");
+        }
     }
 }

@@ -1,24 +1,26 @@
 //! `greenloop get --write-checksums`: a list of the checksums of what was saved.
 
-use crate::cli::Failure;
+use super::record::{Readers, Record};
 use crate::cli::args::GetArgs;
-use crate::error::Error;
-use crate::fetch::{Algorithm, End, Event, Observer, Outcome};
+use crate::cli::{Failure, Outcome};
+use crate::fetch::{Algorithm, End, Event, Observer, Outcome as Fetched};
 use crate::util::lock;
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// The list, under another name until it is whole.
 pub(super) struct Manifest {
-    path: PathBuf,
-    part: PathBuf,
     algorithm: Algorithm,
     /// Of the run: the names are relative to it.
     dir: PathBuf,
-    out: Mutex<io::Result<BufWriter<File>>>,
+    out: Mutex<Out>,
+}
+
+/// `None` once it has its name.
+struct Out {
+    record: Option<Record>,
+    /// What is to be written next: a run of many small files spends its time elsewhere.
+    text: Vec<u8>,
 }
 
 /// Passes events on, past the list if there is one.
@@ -42,23 +44,14 @@ impl Manifest {
         let Some(path) = &args.verify.write_checksums else {
             return Ok(None);
         };
-        let algorithm = args.verify.written_algorithm();
-        Self::begin(path, algorithm, &args.naming.dir).map(|list| Some(Arc::new(list)))
-    }
-
-    /// Begins a list; one that is there stays until the new one is whole.
-    fn begin(path: &Path, algorithm: Algorithm, dir: &Path) -> Result<Self, Failure> {
-        let mut part = OsString::from(path);
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = File::create(&part).map_err(|e| failed(&part, e))?;
-        Ok(Self {
-            path: path.to_owned(),
-            part,
-            algorithm,
-            dir: dir.to_owned(),
-            out: Mutex::new(Ok(BufWriter::new(file))),
-        })
+        Ok(Some(Arc::new(Self {
+            algorithm: args.verify.written_algorithm(),
+            dir: args.naming.dir.clone(),
+            out: Mutex::new(Out {
+                record: Some(Record::create(path, Readers::All)?),
+                text: Vec::new(),
+            }),
+        })))
     }
 
     /// Takes an event: a file that was saved is a line.
@@ -67,15 +60,14 @@ impl Manifest {
             && let Some(line) = self.line(outcome)
         {
             let mut out = lock(&self.out);
-            if let Ok(writer) = &mut *out
-                && let Err(error) = writer.write_all(&line)
-            {
-                *out = Err(error);
+            out.text.extend_from_slice(&line);
+            if out.text.len() >= BUFFER_BYTES {
+                out.write();
             }
         }
     }
 
-    fn line(&self, outcome: &Outcome) -> Option<Vec<u8>> {
+    fn line(&self, outcome: &Fetched) -> Option<Vec<u8>> {
         let (End::Saved, Some(path)) = (&outcome.end, &outcome.path) else {
             return None;
         };
@@ -85,28 +77,20 @@ impl Manifest {
     }
 
     /// Gives the list its name.
-    pub(super) fn finish(&self) -> Result<(), Failure> {
+    pub(super) fn finish(&self) -> Outcome {
         let mut out = lock(&self.out);
-        let flushed = match &mut *out {
-            Ok(writer) => writer.flush().and_then(|()| writer.get_ref().sync_data()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        flushed
-            .and_then(|()| std::fs::rename(&self.part, &self.path))
-            .map_err(|e| failed(&self.path, e))
+        out.write();
+        out.record.take().map_or(Ok(()), Record::finish)
     }
 }
 
-/// Of a run that never came to its end.
-impl Drop for Manifest {
-    fn drop(&mut self) {
-        // Gone if it has its name.
-        let _ = std::fs::remove_file(&self.part);
+impl Out {
+    fn write(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.write(&self.text);
+        }
+        self.text.clear();
     }
 }
 
-fn failed(path: &Path, error: io::Error) -> Failure {
-    Error::from(error)
-        .context(format_args!("writing {}", path.display()))
-        .into()
-}
+const BUFFER_BYTES: usize = 64 * 1024;

@@ -1,8 +1,9 @@
 //! `greenloop get`: downloads, with bars on a terminal, plain lines or JSON elsewhere.
 
+mod again;
 mod bars;
 mod ends;
-mod exit;
+pub(super) mod exit;
 mod given;
 pub(crate) mod help;
 mod hooks;
@@ -14,6 +15,7 @@ mod printer;
 mod rate;
 mod record;
 mod screen;
+mod session;
 mod sources;
 mod summary;
 mod tally;
@@ -25,6 +27,8 @@ use super::{Failure, Outcome};
 use crate::error::{Error, Result};
 use crate::fetch::{Downloader, Entry, Report};
 use crate::util::lock;
+use again::Again;
+use clap::ArgMatches;
 use given::Given;
 use interrupt::{Interrupt, resume_hint};
 use json::Sums;
@@ -39,7 +43,7 @@ use watcher::Watcher;
 const STACKS_KEPT: usize = 32;
 
 /// Downloads what `args` name; succeeds only if everything arrived.
-pub(crate) fn run(args: &GetArgs) -> Outcome {
+pub(crate) fn run(args: &GetArgs, matches: &ArgMatches) -> Outcome {
     let given = Given::check(args)?;
     if args.verify.verify {
         return verify::run(args, given);
@@ -47,6 +51,11 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
     crate::Config::new().pool_capacity(STACKS_KEPT).start()?;
+    download(args, Again(matches), hooks, &sources)
+}
+
+/// Sees to it that what happens is told, and runs the downloads.
+fn download(args: &GetArgs, again: Again<'_>, hooks: hooks::Wanted, sources: &Sources) -> Outcome {
     let manifest = Manifest::of(args)?;
     let downloader = downloader(args);
     let stop = downloader.stop_handle();
@@ -57,7 +66,7 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
             entries.close();
         })
     };
-    let watcher = Watcher::start(&args.watch, hooks, sources.names.clone(), on_pipe_closed)?;
+    let watcher = Watcher::start(&args.watch, again, hooks, on_pipe_closed)?;
     let interrupt = Interrupt::watch(&stop, &sources.queue, Some(&watcher))?;
     let entries = watcher.paced(sources.entries(), stop);
     let downloader = {
@@ -71,13 +80,25 @@ pub(crate) fn run(args: &GetArgs) -> Outcome {
     let report = match run_downloads(downloader.observer(observer), entries) {
         Ok(report) => report,
         Err(error) => {
-            watcher.printer.finish()?;
+            watcher.printer.give_up()?;
             return Err(exit::not_run(&error));
         }
     };
     let listed = manifest.map_or(Ok(()), |manifest| manifest.finish());
-    let list_error = lock(&sources.error).take();
-    finish(args, &report, &watcher, &interrupt, list_error).and(listed)
+    let end = End {
+        report,
+        list_error: lock(&sources.error).take(),
+        listed,
+    };
+    finish(args, again, end, &watcher, &interrupt)
+}
+
+/// How a run ended, so far.
+struct End {
+    report: Report,
+    list_error: Option<String>,
+    /// Whether its checksums could be written.
+    listed: Outcome,
 }
 
 /// Runs on a greenlet, which hands others to its worker without waking anybody.
@@ -92,11 +113,12 @@ fn run_downloads(
 /// Waits for the hooks, says the last words, and chooses the exit code.
 fn finish(
     args: &GetArgs,
-    report: &Report,
+    again: Again<'_>,
+    end: End,
     watcher: &Arc<Watcher>,
     interrupt: &Interrupt,
-    list_error: Option<String>,
 ) -> Outcome {
+    let report = &end.report;
     let (hooks_failed, hooks_dropped) = watcher.hooks.finish();
     let gathered = watcher.ends.take();
     let signal = interrupt
@@ -104,22 +126,31 @@ fn finish(
         .filter(|_| report.is_stopped || hooks_dropped);
     let outcome = match signal {
         Some(signal) => Err(Failure::Signal(signal)),
-        None => exit::outcome(report, hooks_failed, list_error),
+        None => exit::outcome(report, hooks_failed, end.list_error),
     };
+    let outcome = outcome.and(end.listed);
     let sums = Sums {
         unverified: gathered.unverified,
         hooks_failed,
         code: exit::code(&outcome),
     };
-    let words = summary::words(args, report, &gathered);
+    let words = summary::words(args, again, report, &gathered);
+    if let Some(failure) = &report.cookies_failure {
+        watcher.say(To::Error, |text| {
+            text.push_str(&format!("error: {failure}\n"));
+        });
+    }
     if signal.is_some() {
         watcher.say(To::Error, |text| {
             text.push_str(resume_hint(args));
             text.push('\n');
         });
     }
-    watcher.finish(report, &sums, &words)?;
-    outcome
+    match watcher.finish(report, &sums, &words) {
+        Err(Failure::PipeClosed) => Err(Failure::PipeClosed),
+        // Its own failures have been told; the code is of what came first.
+        finished => outcome.and(finished),
+    }
 }
 
 fn hooks(args: &GetArgs) -> Result<hooks::Wanted, Failure> {

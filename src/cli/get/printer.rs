@@ -49,6 +49,8 @@ struct State {
     /// By [`To`].
     texts: Texts,
     is_closing: bool,
+    /// There was no run for the records to tell of.
+    is_given_up: bool,
     /// The thread waits for text.
     is_idle: bool,
 }
@@ -120,9 +122,21 @@ impl Printer {
         bytes > FULL_BYTES
     }
 
-    /// Prints what is left and takes the bars away.
+    /// Prints what is left and takes the bars away; the records get their names.
     pub(super) fn finish(&self) -> Outcome {
-        lock(&self.shared.state).is_closing = true;
+        self.close(false)
+    }
+
+    /// The same without records: nothing has been run.
+    pub(super) fn give_up(&self) -> Outcome {
+        self.close(true)
+    }
+
+    fn close(&self, is_given_up: bool) -> Outcome {
+        {
+            let mut state = lock(&self.shared.state);
+            (state.is_closing, state.is_given_up) = (true, is_given_up);
+        }
         self.shared.changed.notify_one();
         match lock(&self.thread).take() {
             None => Ok(()),
@@ -211,7 +225,7 @@ impl Writer {
     fn write(&mut self, texts: &Texts, is_last: bool) {
         let (out, error) = (&texts[To::Out as usize], &texts[To::Error as usize]);
         for (to, record) in &mut self.drawn.records {
-            record.write(&texts[*to as usize]);
+            record.write(texts[*to as usize].as_bytes());
         }
         let Some((bars, screen)) = &mut self.bars else {
             let _ = io::stderr().write_all(error.as_bytes());
@@ -235,6 +249,9 @@ impl Writer {
 
     /// Gives the files their names; tells the first thing that went wrong.
     fn end(self) -> Outcome {
+        if lock(&self.shared.state).is_given_up {
+            return self.outcome;
+        }
         let records = self.drawn.records.into_iter();
         let kept = records.map(|(_, record)| record.finish());
         let kept = kept.fold(Ok(()), Result::and);

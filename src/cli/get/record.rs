@@ -1,34 +1,51 @@
 //! A file that a run writes about itself: `NAME.part` while it grows, `NAME` when the run
-//! has ended, whether or not a signal ended it.
+//! has ended, whether or not a signal ended it. A pipe or a device is written to as it is.
 
+use super::exit;
 use crate::cli::{Failure, Outcome};
-use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file that is being written.
 #[derive(Debug)]
 pub(super) struct Record {
     path: PathBuf,
-    part: PathBuf,
+    /// `None` for what has no other name, or has its own by now.
+    part: Option<PathBuf>,
     file: File,
     error: Option<io::Error>,
 }
 
+/// Who may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Whom the user's mask lets.
+    All,
+    /// There are passwords in it.
+    Owner,
+}
+
 impl Record {
-    /// Opens `NAME.part`, so that a place which cannot be written to is told at once.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        // A link to elsewhere would be written through.
-        let _ = fs::remove_file(&part);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&part)
-            .map_err(|e| Error::from(e).context(format!("writing {}", part.display())))?;
+    /// Opens it, so that a place which cannot be written to is told at once.
+    pub(super) fn create(path: &Path, readers: Readers) -> Result<Self, Failure> {
+        let part = match is_special(path).map_err(|e| failed(path, &e))? {
+            true => None,
+            false => Some(with_part(path)),
+        };
+        let mut options = OpenOptions::new();
+        options.write(true);
+        if let Some(part) = &part {
+            // A link to elsewhere would be written through.
+            let _ = fs::remove_file(part);
+            options.create_new(true).mode(match readers {
+                Readers::All => 0o666,
+                Readers::Owner => 0o600,
+            });
+        }
+        let opened = part.as_deref().unwrap_or(path);
+        let file = options.open(opened).map_err(|e| failed(opened, &e))?;
         Ok(Self {
             path: path.to_owned(),
             part,
@@ -38,24 +55,55 @@ impl Record {
     }
 
     /// Adds to it; a failure is told at the end.
-    pub(super) fn write(&mut self, text: &str) {
+    pub(super) fn write(&mut self, text: &[u8]) {
         if self.error.is_none() && !text.is_empty() {
-            self.error = self.file.write_all(text.as_bytes()).err();
+            self.error = self.file.write_all(text).err();
         }
     }
 
     /// Gives it its name.
-    pub(super) fn finish(self) -> Outcome {
-        let written = match self.error {
-            Some(error) => Err(error),
-            None => self
-                .file
-                .sync_data()
-                .and_then(|()| fs::rename(&self.part, &self.path)),
+    pub(super) fn finish(mut self) -> Outcome {
+        let named = |record: &mut Self| {
+            if let Some(part) = &record.part {
+                record.file.sync_data()?;
+                fs::rename(part, &record.path)?;
+                record.part = None;
+            }
+            Ok(())
         };
-        written.map_err(|error| {
-            let error = Error::from(error).context(format!("writing {}", self.path.display()));
-            Failure::failed(error)
-        })
+        let written = match self.error.take() {
+            Some(error) => Err(error),
+            None => named(&mut self),
+        };
+        written.map_err(|error| failed(&self.path, &error))
     }
+}
+
+/// Of a run that never began, or of what could not be written.
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part {
+            let _ = fs::remove_file(part);
+        }
+    }
+}
+
+/// Tells whether it is there, and is no file.
+fn is_special(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(meta) => Ok(!meta.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn with_part(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    exit::of_file(error, format_args!("writing {}", path.display()))
 }

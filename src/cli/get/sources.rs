@@ -20,8 +20,6 @@ type List = UrlList<BufReader<File>>;
 pub(super) struct Sources {
     /// What a thread has read ahead. A list may be a pipe that blocks.
     pub(super) queue: Feed<Entry>,
-    /// Which lists the entries are from, for messages.
-    pub(super) names: Arc<Mutex<Vec<(u64, String)>>>,
     /// Why the reading of a list ended early.
     pub(super) error: Arc<Mutex<Option<String>>>,
 }
@@ -41,17 +39,15 @@ impl Sources {
             .input_file
             .iter()
             .map(open)
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<Vec<_>>>()
+            .map_err(Failure::usage)?;
         let sources = Self {
             queue: Feed::new(READ_AHEAD),
-            names: Arc::default(),
             error: Arc::default(),
         };
         let reading = Reading {
             queue: sources.queue.clone(),
-            names: sources.names.clone(),
             error: sources.error.clone(),
-            next_id: 1,
         };
         let thread = std::thread::Builder::new()
             .name("greenloop-list".into())
@@ -90,17 +86,15 @@ fn open(path: &Path) -> Result<(String, File)> {
 /// What the thread does.
 struct Reading {
     queue: Feed<Entry>,
-    names: Arc<Mutex<Vec<(u64, String)>>>,
     error: Arc<Mutex<Option<String>>>,
-    next_id: u64,
 }
 
 impl Reading {
-    fn read_all(mut self, given: Given, lists: Vec<(String, List)>) {
+    fn read_all(self, given: Given, lists: Vec<(String, List)>) {
         let goes_on = given.into_entries().all(|entry| self.put(entry));
         if goes_on {
             for (name, list) in lists {
-                if !self.read(name, list) {
+                if !self.read(&name, list) {
                     break;
                 }
             }
@@ -109,8 +103,7 @@ impl Reading {
 
     /// Reads a list to its end, or to where it breaks: the others are still read. False if
     /// nobody wants more.
-    fn read(&mut self, name: String, list: List) -> bool {
-        lock(&self.names).push((self.next_id, name.clone()));
+    fn read(&self, name: &str, list: List) -> bool {
         for entry in list {
             match entry.map(|entry| self.put(entry)) {
                 Ok(true) => {}
@@ -125,8 +118,7 @@ impl Reading {
     }
 
     /// False if the run has been stopped.
-    fn put(&mut self, entry: Entry) -> bool {
-        self.next_id += 1;
+    fn put(&self, entry: Entry) -> bool {
         self.queue.put(entry).unwrap_or(false)
     }
 }

@@ -1,18 +1,26 @@
 //! The last words of a run: what became of the whole.
 
+use super::again::Again;
 use super::ends::{AGAIN_MAX, Gathered};
 use crate::cli::args::GetArgs;
 use crate::cli::units::{show_bytes, show_count, show_duration};
 use crate::fetch::{FailureKind, Report};
 use crate::util::escape;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 /// Some lines, as `args` ask for them.
 ///
 /// Writing to a string cannot fail, here and below.
-pub(super) fn words(args: &GetArgs, report: &Report, gathered: &Gathered) -> String {
+pub(super) fn words(
+    args: &GetArgs,
+    again: Again<'_>,
+    report: &Report,
+    gathered: &Gathered,
+) -> String {
+    if report.saved + report.skipped + report.checked + report.failed == 0 && !report.is_stopped {
+        return "nothing to do: no URL was in the input\n".to_owned();
+    }
     let mut text = match (args.disk.dry_run, args.disk.no_save) {
         (true, _) => counts("checked", report.checked, gathered.bytes_ahead, report),
         (false, true) => counts("received", report.saved, report.received, report),
@@ -32,9 +40,9 @@ pub(super) fn words(args: &GetArgs, report: &Report, gathered: &Gathered) -> Str
         let _ = writeln!(text, "{count} {files} came without a size to check against");
     }
     if !report.is_stopped
-        && let Some(again) = again(args, gathered)
+        && let Some(command) = try_again(args, again, gathered)
     {
-        let _ = writeln!(text, "to try again what failed: {again}");
+        let _ = writeln!(text, "to try again what failed: {command}");
     }
     text
 }
@@ -110,36 +118,19 @@ fn add_failed(text: &mut String, gathered: &Gathered) {
 }
 
 /// The command that downloads what failed, if something would change.
-fn again(args: &GetArgs, gathered: &Gathered) -> Option<String> {
+fn try_again(args: &GetArgs, again: Again<'_>, gathered: &Gathered) -> Option<String> {
     if gathered.again.is_empty() {
         return None;
     }
-    let mut command = String::from("greenloop get");
-    if args.naming.dir != Path::new(".") {
-        let _ = write!(
-            command,
-            " -d {}",
-            quoted(&args.naming.dir.to_string_lossy())
-        );
-    }
     if let Some(session) = &args.watch.save_session {
-        let _ = write!(command, " -i {}", quoted(&session.to_string_lossy()));
-        return Some(command);
+        return Some(again.with_list(session));
     }
-    if gathered.again.len() > AGAIN_MAX {
+    // A name that a pattern has filled stands in no option.
+    let is_filled = args.input.glob && args.naming.out.is_some();
+    if gathered.again.len() > AGAIN_MAX || gathered.needs_list || is_filled {
         return Some("--save-session FILE lists it for -i FILE".into());
     }
-    for url in &gathered.again {
-        let _ = write!(command, " {}", quoted(url));
-    }
-    Some(command)
-}
-
-/// For a shell, and fit for a terminal.
-fn quoted(text: &str) -> String {
-    let text = escape(text.as_bytes());
-    // The escaped text has no NUL, which alone cannot be quoted.
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
+    Some(again.with_urls(&gathered.again))
 }
 
 /// Who waits that long may ask why.

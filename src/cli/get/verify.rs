@@ -34,7 +34,7 @@ pub(super) fn run(args: &GetArgs, given: Given) -> Outcome {
         false => downloader.verify_listed(each),
     };
     printed?;
-    let report = report?;
+    let report = report.map_err(|error| exit::not_run(&error))?;
     summarize(args, &report)?;
     if let Some(error) = lock(&sources.error).take() {
         return Err(Failure::Failed(error));

@@ -1,20 +1,23 @@
 //! Sees what happens to the downloads, and says it the way that was asked for.
 
+use super::again::Again;
 use super::bars::total_line;
 use super::ends::Ends;
 use super::hooks::{Hooks, Wanted};
 use super::printer::{Drawn, Printer, Standing, To, Voice};
 use super::rate::Rate;
-use super::record::Record;
+use super::record::{Readers, Record};
+use super::session::Session;
 use super::tally::Tally;
 use super::{json, lines};
 use crate::cli::args::WatchArgs;
+use crate::cli::logging::STORY;
 use crate::cli::{Failure, Outcome};
 use crate::fetch::{End, Entry, Event, FailureKind, Observer, Outcome as Fetched, Report, Stop};
-use crate::util::{escape, lock};
+use crate::util::escape;
+use log::info;
 use std::io::{self, IsTerminal};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How a run is shown.
@@ -32,9 +35,6 @@ pub(super) enum Style {
     Quiet,
 }
 
-/// From which id on the entries come from which list.
-pub(super) type Lists = Arc<Mutex<Vec<(u64, String)>>>;
-
 /// Everything that watches a run.
 pub(super) struct Watcher {
     pub(super) style: Style,
@@ -42,17 +42,16 @@ pub(super) struct Watcher {
     pub(super) printer: Arc<Printer>,
     pub(super) ends: Ends,
     pub(super) hooks: Hooks,
-    lists: Lists,
     has_report: bool,
-    has_session: bool,
+    session: Option<Session>,
     begun: Instant,
 }
 
 impl Watcher {
     pub(super) fn start(
         args: &WatchArgs,
+        again: Again<'_>,
         wanted: Wanted,
-        lists: Lists,
         on_pipe_closed: Box<dyn FnOnce() + Send>,
     ) -> Result<Arc<Self>, Failure> {
         let style = style(args);
@@ -62,7 +61,7 @@ impl Watcher {
             tally: tally.clone(),
             has_bars: style == Style::Bars,
             standing: standing(style, args.summary_interval.0, &tally, begun),
-            records: records(args)?,
+            records: records(args, again)?,
             on_pipe_closed,
         })?);
         Ok(Arc::new(Self {
@@ -71,9 +70,8 @@ impl Watcher {
             hooks: Hooks::start(wanted, &printer)?,
             printer,
             ends: Ends::new(args.slowest.unwrap_or(SLOWEST)),
-            lists,
             has_report: args.report.is_some(),
-            has_session: args.save_session.is_some(),
+            session: args.save_session.as_ref().map(|_| Session::default()),
             begun,
         }))
     }
@@ -106,6 +104,7 @@ impl Watcher {
 
     fn event(&self, id: u64, event: &Event<'_>) {
         self.tally.note(id, event);
+        chronicle(id, event);
         match event {
             Event::Started { url } => match self.style {
                 Style::Brief => self.say(To::Out, |text| {
@@ -139,13 +138,25 @@ impl Watcher {
             if self.has_report {
                 json::ended(voice.to(To::Report), outcome);
             }
-            if self.has_session && outcome.failure().is_some() {
-                let text = voice.to(To::Session);
-                text.push_str(&outcome.url);
-                text.push('\n');
+            if outcome.failure().is_some() {
+                self.keep(voice, outcome);
             }
         });
         self.hooks.ended(outcome);
+    }
+
+    /// Writes down what failed, to be tried again.
+    fn keep(&self, voice: &mut Voice<'_>, outcome: &Fetched) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let place = place(outcome);
+        if !session.add(voice.to(To::Session), outcome, place.as_deref()) {
+            let text = voice.to(To::Error);
+            text.push_str("error: --save-session: no list can say what ");
+            text.push_str(&outcome.url);
+            text.push_str(" has for options\n");
+        }
     }
 
     fn say_end(&self, voice: &mut Voice<'_>, outcome: &Fetched) {
@@ -154,7 +165,7 @@ impl Watcher {
             // There may be thousands, and none of them is at fault: the last words count them.
             (_, Some(failure)) if failure.kind() == FailureKind::Stopped => {}
             (_, Some(_)) => {
-                let place = self.place(outcome);
+                let place = place(outcome);
                 lines::failed(voice.to(To::Error), outcome, place.as_deref());
             }
             (Style::Brief, None) if !matches!(outcome.end, End::Checked) => {
@@ -181,17 +192,6 @@ impl Watcher {
             text.push_str(&line);
             text.push('\n');
         });
-    }
-
-    /// `list.txt:3` for an entry from there.
-    fn place(&self, outcome: &Fetched) -> Option<String> {
-        let line = outcome.line?;
-        if let Some(list) = &outcome.list {
-            return Some(format!("{list}:{line}"));
-        }
-        let lists = lock(&self.lists);
-        let list = lists.iter().rev().find(|(first, _)| *first <= outcome.id);
-        Some(format!("{}:{line}", list.map_or("list", |(_, name)| name)))
     }
 
     /// Says the last words, of which `sums` are a part, and lets all of it be printed.
@@ -225,14 +225,59 @@ fn style(args: &WatchArgs) -> Style {
     }
 }
 
-fn records(args: &WatchArgs) -> Result<Vec<(To, Record)>, Failure> {
-    let wanted = [
-        (To::Report, args.report.as_deref()),
-        (To::Session, args.save_session.as_deref()),
-    ];
-    let open = |(to, path): (To, Option<&Path>)| Some(Record::create(path?).map(|r| (to, r)));
-    let records = wanted.into_iter().filter_map(open);
-    Ok(records.collect::<Result<_, _>>()?)
+/// Tells the log. Nothing is put into words where there is none.
+fn chronicle(id: u64, event: &Event<'_>) {
+    match event {
+        Event::Started { url } => info!(target: STORY, "{id}: begins: {url}"),
+        Event::Head { name, total, kept } => match total {
+            Some(total) => info!(target: STORY, "{id}: {name}: {kept} of {total} bytes are here"),
+            None => {
+                info!(target: STORY, "{id}: {name}: {kept} bytes are here, of how many is not said");
+            }
+        },
+        Event::Retrying { after, failure } => {
+            info!(target: STORY, "{id}: again in {after:?}: {failure}");
+        }
+        Event::DiskFull { failure, patience } => {
+            info!(target: STORY, "{id}: waits for room for {patience:?} at most: {failure}");
+        }
+        Event::Done(outcome) => info!(target: STORY, "{id}: done: {}", told(lines::done, outcome)),
+        Event::Failed(outcome) => {
+            let place = place(outcome);
+            let failed = |text: &mut String, outcome: &Fetched| {
+                lines::failed(text, outcome, place.as_deref());
+            };
+            info!(target: STORY, "{id}: {}", told(failed, outcome));
+        }
+        _ => {}
+    }
+}
+
+/// One of the lines for people, without its end.
+fn told(line: impl FnOnce(&mut String, &Fetched), outcome: &Fetched) -> String {
+    let mut text = String::new();
+    line(&mut text, outcome);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// `list.txt:3` for an entry from there.
+fn place(outcome: &Fetched) -> Option<String> {
+    let (list, line) = (outcome.list.as_ref()?, outcome.line?);
+    Some(format!("{list}:{line}"))
+}
+
+fn records(args: &WatchArgs, again: Again<'_>) -> Result<Vec<(To, Record)>, Failure> {
+    let mut records = Vec::new();
+    if let Some(path) = &args.report {
+        records.push((To::Report, Record::create(path, Readers::All)?));
+    }
+    if let Some(path) = &args.save_session {
+        let mut record = Record::create(path, Readers::Owner)?;
+        record.write(format!("# {}\n", again.with_list(path)).as_bytes());
+        records.push((To::Session, record));
+    }
+    Ok(records)
 }
 
 /// What is said at intervals where no bars say it.

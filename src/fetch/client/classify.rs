@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use super::certificate::explain;
-use crate::error::Error;
+use crate::error::{Error, IoText};
 use crate::fetch::failure::{Failure, FailureKind};
 use crate::runtime::deadline::Deadline;
 
@@ -46,6 +46,9 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
         return Failure::new(FailureKind::Timeout, limit);
     }
     if error.is_connect() {
+        if let Some(why) = tunnel(&text) {
+            return Failure::new(FailureKind::Network, why);
+        }
         let refused =
             finds::<io::Error>(error).is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
         let failure = Failure::new(FailureKind::Network, text);
@@ -77,6 +80,16 @@ pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Failure {
     }
 }
 
+/// What a proxy does instead of making way: its crate's words say it to nobody.
+fn tunnel(text: &str) -> Option<&'static str> {
+    let (_, what) = text.split_once("tunnel error: ")?;
+    Some(match what {
+        "unsuccessful" => "the proxy does not connect us: it refuses to, or its answer is none",
+        "unexpected end of file" => "the proxy does not connect us: it closes the connection",
+        _ => return None,
+    })
+}
+
 /// The words of HTTP/2's error codes (its crate is not ours to name) that say that a request
 /// was not begun.
 fn is_unprocessed(text: &str) -> bool {
@@ -96,8 +109,13 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
-        if !texts.iter().any(|earlier| earlier.contains(&text)) {
+        let text = match error.downcast_ref::<io::Error>() {
+            Some(error) => IoText(error).to_string(),
+            None => error.to_string(),
+        };
+        // Which part of the client it was in is no news to anybody.
+        let is_news = !text.starts_with("client error (");
+        if is_news && !texts.iter().any(|earlier| earlier.contains(&text)) {
             texts.push(text);
         }
         cause = error.source();

@@ -1,5 +1,8 @@
 //! Cookies: kept in memory, sent back to whom they are from and to nobody else.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +12,8 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
 use super::cookie_file;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fetch::failure::Failure;
 use crate::fetch::options::Login;
 use crate::util::lock;
 
@@ -38,12 +42,17 @@ impl Jar {
         let mut store = CookieStore::default();
         let mut taken = 0;
         for path in &settings.cookies_from {
-            let found = cookie_file::read(path)
-                .map_err(|e| e.context(format_args!("reading cookies from {}", path.display())))?;
+            let found = cookie_file::read(path).map_err(|e| {
+                Failure::option(e.context(format_args!("reading cookies from {}", path.display())))
+            })?;
             for (url, cookie) in found {
                 // An expired one is no error.
                 taken += usize::from(store.parse(&cookie, &url).is_ok());
             }
+        }
+        if let Some(path) = &settings.cookies_to {
+            // What would fail at the end is told before anything is asked for.
+            probe(path).map_err(|e| unwritten(path, &e))?;
         }
         Ok(Some(Self {
             store: Mutex::new(store),
@@ -93,13 +102,12 @@ impl Jar {
     }
 
     /// Writes all cookies to where they are to be kept.
-    pub(super) fn save(&self) -> Result<()> {
+    pub(super) fn save(&self) -> Result<(), Failure> {
         let Some(path) = &self.save_to else {
             return Ok(());
         };
         let text = cookie_file::show(&lock(&self.store));
-        write(path, &text)
-            .map_err(|e| e.context(format_args!("writing cookies to {}", path.display())))
+        write(path, &text).map_err(|e| unwritten(path, &e))
     }
 }
 
@@ -121,30 +129,65 @@ fn is_for_too_many(text: &str, url: &Url) -> bool {
     })
 }
 
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::file(error, format_args!("writing cookies to {}", path.display()))
+}
+
+/// Sees whether [`write`] will have a chance.
+fn probe(path: &Path) -> io::Result<()> {
+    match is_special(path)? {
+        true => Ok(()),
+        false => {
+            let part = part_of(path)?;
+            match create(&part) {
+                // Another run of this process is at it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made.and_then(|_| std::fs::remove_file(part)),
+            }
+        }
+    }
+}
+
 /// Replaces the file at once, readable by its owner only.
-fn write(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut name = path
-        .file_name()
-        .ok_or_else(|| Error::message("no file name"))?
-        .to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let result = (|| {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&part)?;
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if is_special(path)? {
+        return std::fs::write(path, text);
+    }
+    let part = part_of(path)?;
+    let result = create(&part).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&part, path)
-    })();
+    });
     if result.is_err() {
         let _ = std::fs::remove_file(&part);
     }
-    Ok(result?)
+    result
+}
+
+/// Tells whether it is a pipe or a device, which is written to and not replaced.
+fn is_special(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(meta) => Ok(!meta.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn part_of(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut name = name.to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    Ok(path.with_file_name(name))
+}
+
+fn create(part: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(part)
 }
 
 #[cfg(test)]

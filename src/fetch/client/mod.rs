@@ -117,9 +117,10 @@ impl Client {
         reason = "once per run; reqwest's builder is moved at each of its calls"
     )]
     pub(crate) fn new(parts: &Network) -> Result<Self> {
+        let option = |e: Error| Error::from(Failure::option(e));
         let reactor = Reactor::get()?;
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(parts)?)
+            .tls_backend_preconfigured(tls::config(parts).map_err(option)?)
             .redirect(reqwest::redirect::Policy::none())
             // Whether to try again is decided where tries are counted.
             .retry(reqwest::retry::never().max_retries_per_request(0))
@@ -143,19 +144,20 @@ impl Client {
                 IpVersion::V4 => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 IpVersion::V6 => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
             });
-        if let Some(rule) = proxy::rule(&parts.proxies)? {
+        if let Some(rule) = proxy::rule(&parts.proxies).map_err(option)? {
             builder = builder.proxy(rule);
         }
         let http = reactor
             .inside(|| builder.build())
             .map_err(|e| Error::message(chain(&e)).context("setting up the HTTP client"))?;
+        let netrc = parts.login.netrc.as_deref().map(Netrc::read);
         Ok(Self {
             http: reactor.hold(http),
             reactor,
-            headers: common_headers(parts)?,
-            own_headers: own_headers(parts)?,
-            login: auth::login(&parts.login)?,
-            netrc: parts.login.netrc.as_deref().map(Netrc::read).transpose()?,
+            headers: common_headers(parts).map_err(option)?,
+            own_headers: own_headers(parts).map_err(option)?,
+            login: auth::login(&parts.login).map_err(option)?,
+            netrc: netrc.transpose().map_err(option)?,
             jar: Jar::open(&parts.login)?,
             accept_compressed: parts.accept_compressed,
             redirects_max: parts.redirects_max,
@@ -199,7 +201,7 @@ impl Client {
     }
 
     /// Writes down what is to outlive the run; called at its end.
-    pub(crate) fn save(&self) -> Result<()> {
+    pub(crate) fn save(&self) -> Result<(), Failure> {
         self.jar.as_ref().map_or(Ok(()), Jar::save)
     }
 
@@ -281,6 +283,11 @@ impl Client {
                 .hold(Box::pin(self.http.get().execute(request)))
         })
     }
+}
+
+/// What is no rule in a list of hosts that are asked without a proxy.
+pub(crate) fn no_proxy_nonsense(list: &str) -> Option<&str> {
+    no_proxy::NoProxy::nonsense(list)
 }
 
 /// What every server is told.

@@ -29,12 +29,23 @@ enum Hosts {
 impl NoProxy {
     /// Reads a list; what is between its commas or blanks and is no rule matches nothing.
     pub(super) fn parse(list: &str) -> Self {
-        let entries = list
-            .split([',', ' ', '\t'])
-            .filter(|entry| !entry.is_empty());
         Self {
-            rules: entries.map(Rule::parse).collect(),
+            rules: Self::entries(list).map(Rule::parse).collect(),
         }
+    }
+
+    fn entries(list: &str) -> impl Iterator<Item = &str> {
+        let entries = list.split([',', ' ', '\t']);
+        entries.filter(|entry| !entry.is_empty())
+    }
+
+    /// The first entry of a list that is no rule, or the list if there is none in it.
+    pub(super) fn nonsense(list: &str) -> Option<&str> {
+        let mut entries = Self::entries(list).peekable();
+        if entries.peek().is_none() {
+            return Some(list).filter(|list| !list.is_empty());
+        }
+        entries.find(|entry| !Rule::parse(entry).hosts.could_be())
     }
 
     /// Tells whether `url` is asked directly.
@@ -85,6 +96,21 @@ impl Hosts {
         }
         let domain = text.strip_prefix('*').unwrap_or(text);
         Self::Below(domain.trim_matches('.').to_ascii_lowercase())
+    }
+
+    /// Tells whether there can be such hosts.
+    fn could_be(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Below(domain) => {
+                let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+                !domain.is_empty() && domain.chars().all(is_part)
+            }
+            // One address is a network, too, and has all bits of the longer ones.
+            Self::Network(_, 128) => true,
+            Self::Network(IpAddr::V4(_), bits) => *bits <= 32,
+            Self::Network(IpAddr::V6(_), bits) => *bits <= 128,
+        }
     }
 
     fn has(&self, host: &str, address: Option<IpAddr>) -> bool {
@@ -161,6 +187,31 @@ mod tests {
         ] {
             let found = NoProxy::parse(list).matches(&Url::parse(url).unwrap());
             assert_eq!(found, direct, "{list} {url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rule_is_found() {
+        for list in [
+            "",
+            "*",
+            "a.org,.b_c.org *.d-e.org",
+            "10.0.0.0/8,::1,[::1]:9,fe80::/10,1.2.3.4",
+            "münchen.example:80,",
+        ] {
+            assert_eq!(NoProxy::nonsense(list), None, "{list}");
+        }
+        for (list, bad) in [
+            (",,/99", "/99"),
+            (",,", ",,"),
+            ("a.org,b.org/c", "b.org/c"),
+            ("10.0.0.0/33", "10.0.0.0/33"),
+            ("fe80::/129", "fe80::/129"),
+            ("http://a.org", "http://a.org"),
+            ("a.org:http", "a.org:http"),
+            (".", "."),
+        ] {
+            assert_eq!(NoProxy::nonsense(list), Some(bad), "{list}");
         }
     }
 }

@@ -59,7 +59,8 @@ fn parse(text: &str, settings: &Proxies) -> Result<Url> {
     );
     if !known || url.host_str().is_none_or(str::is_empty) {
         let what = "a proxy is wanted as http://, https://, socks5:// or socks5h:// and its host";
-        return Err(Error::message(what));
+        let scheme = url.scheme();
+        return Err(Error::message(format_args!("{what}, not as {scheme}:")));
     }
     if url.scheme().starts_with("socks") && url.port().is_none() {
         // Only fails for URLs without a host.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DEFAULT_VERSIONS, RootCertStore};
 
 use super::certificate::Explaining;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoText, Result};
 use crate::fetch::options::{Network, TlsVersion, Trust};
 use crate::net::tls::Anybody;
 
@@ -74,7 +74,7 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
 /// The certificates of a file, of which there is at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-    let found = read().map_err(|e| in_file(path, &e))?;
+    let found = read().map_err(|e| in_file(path, &words(&e)))?;
     if found.is_empty() {
         return Err(in_file(path, &"there is no certificate in it"));
     }
@@ -83,8 +83,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|e| {
-        Error::message(e).context(format_args!("reading a key from {}", path.display()))
+        let name = path.display();
+        Error::message(words(&e)).context(format_args!("reading a key from {name}"))
     })
+}
+
+fn words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => IoText(error).to_string(),
+        error => error.to_string(),
+    }
 }
 
 fn in_file(path: &Path, error: &dyn std::fmt::Display) -> Error {

@@ -13,8 +13,10 @@ pub(super) fn entry(text: &str, line: u64) -> Entry {
         Ok(_) => return bad("not a JSON object".to_owned()),
         Err(error) => return bad(format!("not JSON: {error}")),
     };
-    let Some(Value::String(url)) = object.get("url") else {
-        return bad("no \"url\"".to_owned());
+    let url = match object.get("url") {
+        Some(Value::String(url)) => url,
+        Some(_) => return bad("\"url\" is not a text".to_owned()),
+        None => return bad("no \"url\"".to_owned()),
     };
     let entry = Entry::parse(url, Some(line));
     match with_options(entry.clone(), &object) {
@@ -60,27 +62,39 @@ fn with_options(mut entry: Entry, object: &Map<String, Value>) -> Result<Entry, 
 fn headers(mut entry: Entry, value: &Value) -> Result<Entry, String> {
     let fields = value.as_object().ok_or("\"headers\" is not an object")?;
     for (name, value) in fields {
-        for value in texts(name, value)? {
+        // An empty one is sent as such.
+        for value in all(value, |value| any_text(name, value))? {
             entry = entry.header(name, value);
         }
     }
     Ok(entry)
 }
 
+fn any_text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
+    value.as_str().ok_or_else(|| {
+        let name = shorten(name.as_bytes());
+        format!("\"{name}\" is not a text")
+    })
+}
+
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| {
-            let name = shorten(name.as_bytes());
-            format!("\"{name}\" is not a text")
-        })
+    match any_text(name, value)? {
+        "" => Err(format!("\"{}\" is empty", shorten(name.as_bytes()))),
+        text => Ok(text),
+    }
 }
 
 /// One text or a list of them.
 fn texts<'a>(name: &str, value: &'a Value) -> Result<Vec<&'a str>, String> {
+    all(value, |value| text(name, value))
+}
+
+fn all<'a>(
+    value: &'a Value,
+    read: impl Fn(&'a Value) -> Result<&'a str, String>,
+) -> Result<Vec<&'a str>, String> {
     match value {
-        Value::Array(values) => values.iter().map(|value| text(name, value)).collect(),
-        value => Ok(vec![text(name, value)?]),
+        Value::Array(values) => values.iter().map(read).collect(),
+        value => Ok(vec![read(value)?]),
     }
 }

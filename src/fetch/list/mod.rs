@@ -6,6 +6,8 @@
 //!                    │                    ├─ jsonl, sums ───────────► Entry
 //!                    └── bytes ───────► metalink ───────────────────► Entry
 //! ```
+//!
+//! `write` makes lines of an entry.
 
 mod draft;
 mod jsonl;
@@ -13,6 +15,7 @@ mod lines;
 mod metalink;
 mod sums;
 mod texts;
+mod write;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -64,6 +67,9 @@ pub enum ListFormat {
     /// effect, so that its own lists and sessions can be read. Those that would change what
     /// is saved or sent are errors of their entry, as unknown ones are: a list that asks for
     /// a proxy is not to be fetched without.
+    ///
+    /// A line that is an object of [`JsonLines`](Self::JsonLines) is an entry, too: so a
+    /// list has words for what aria2 has none for.
     Aria2,
     /// A JSON object a line: `url`, and if wanted `mirrors` (a list), `out`, `dir`,
     /// `checksum` (a text or a list), `headers` (an object of texts or lists), `referer`,

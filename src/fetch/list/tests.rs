@@ -205,7 +205,7 @@ http://h/12
              [X-A: c] [X-B: d]"
         ),
         "5 ![\"http://h/4\"]: not a JSON object",
-        "6 !{\"url\": 5}: no \"url\"",
+        "6 !{\"url\": 5}: \"url\" is not a text",
         "7 !http://h/6: field \"colour\" is not known",
         "8 !http://h/7: checksum \"md5=0\": md5 has",
         "9 !http://h/8: \"size\" is not a number of bytes",
@@ -253,7 +253,8 @@ fn formats_can_be_said() {
     for format in ListFormat::ALL {
         assert_eq!(format.name().parse::<ListFormat>().unwrap(), format);
         let json = read_as(format, b"{\"url\": \"http://h/1\"}")[0] == "1 http://h/1";
-        let expected = [ListFormat::Auto, ListFormat::JsonLines].contains(&format);
+        let known = [ListFormat::Auto, ListFormat::JsonLines, ListFormat::Aria2];
+        let expected = known.contains(&format);
         assert_eq!(json, expected, "{format:?}");
     }
     let error = "xml".parse::<ListFormat>().unwrap_err().to_string();
@@ -477,4 +478,78 @@ fn a_broken_metalink_says_where() {
     let last = show(&list.next().unwrap().unwrap());
     assert_eq!(last, "1 !Metalink: more than 16777216 bytes");
     assert!(list.next().is_none());
+}
+
+/// What is written down reads as what it was, whatever is in it.
+#[test]
+fn what_is_written_reads_the_same() {
+    let sum = format!("md5={EMPTY_MD5}").parse().unwrap();
+    let plain = Entry::from("http://u:p@h/a%20b?c=d#e");
+    let full = plain
+        .clone()
+        .mirror("https://m/a")
+        .out("x y/z = #1")
+        .dir("d/e")
+        .checksum(sum)
+        .header("Authorization", "Bearer t=0:1")
+        .header("X-A", "")
+        .header("X-a", "b")
+        .header("X-A", "c")
+        .referer("*");
+    let aria2 = format!(
+        "http://u:p@h/a%20b?c=d#e\thttps://m/a\n dir=d/e\n out=x y/z = #1\n checksum=md5={EMPTY_MD5}\n \
+         header=Authorization: Bearer t=0:1\n header=X-A: \n header=X-a: b\n header=X-A: c\n \
+         referer=http://h/a%20b?c=d\n"
+    );
+    assert_eq!(full.to_lines(ListFormat::Aria2), Some(aria2));
+    assert_eq!(
+        plain.to_lines(ListFormat::Urls).as_deref(),
+        Some("http://u:p@h/a%20b?c=d#e\n")
+    );
+    assert_eq!(full.to_lines(ListFormat::Urls), None);
+    let mut sized = plain.clone();
+    sized.own_mut().size = Some(7);
+    let odd = [" a", "a ", "a\nb", "a\r", "\u{a0}a"].map(|out| plain.clone().out(out));
+    let odd_dir = plain.clone().dir("a\n out=b");
+    for entry in odd.iter().chain([&sized, &odd_dir]) {
+        assert_eq!(entry.to_lines(ListFormat::Aria2), None, "{entry:?}");
+    }
+    // One list of both kinds.
+    let mut list = String::new();
+    let mut entries = vec![plain, full];
+    for entry in &entries {
+        list += &entry.to_lines(ListFormat::Aria2).unwrap();
+    }
+    let both = [odd.as_slice(), &[sized, odd_dir]].concat();
+    for entry in &both {
+        list += &entry.to_lines(ListFormat::JsonLines).unwrap();
+    }
+    list += &entries[1].to_lines(ListFormat::Aria2).unwrap();
+    entries.extend(both);
+    entries.push(entries[1].clone());
+    let read: Vec<_> = UrlList::new(list.as_bytes()).map(Result::unwrap).collect();
+    assert_eq!(read.len(), entries.len(), "{list}");
+    for (read, entry) in read.iter().zip(&entries) {
+        let bare = |entry: &Entry| show(&entry.clone().at(None));
+        assert_eq!(bare(read), bare(entry));
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_not_written() {
+    use std::os::unix::ffi::OsStrExt;
+    let entry = || Entry::from("http://h/a");
+    let long = "x".repeat(LINE_BYTES_MAX);
+    let dir = std::ffi::OsStr::from_bytes(b"\xff");
+    for entry in [
+        Entry::from("no url"),
+        entry().header("a b", "c"),
+        entry().out(""),
+        entry().out(long),
+        entry().dir(dir),
+    ] {
+        for format in ListFormat::ALL {
+            assert_eq!(entry.to_lines(format), None, "{entry:?} {format:?}");
+        }
+    }
 }

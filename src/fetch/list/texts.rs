@@ -90,6 +90,7 @@ impl<R: BufRead> Texts<R> {
             ListFormat::JsonLines => jsonl::entry(text, number),
             ListFormat::Checksums => sums::entry(text, number),
             ListFormat::Urls => return Ok(self.finish(Draft::of_url(text.trim(), number))),
+            _ if text.starts_with(OBJECT) => jsonl::entry(text, number),
             _ if is_option(line) => Entry::bad(line.trim_ascii(), at, self.orphaned()),
             _ => {
                 let mut draft = Draft::of_mirrors(text.trim(), number);
@@ -180,6 +181,9 @@ fn is_option(line: &[u8]) -> bool {
     };
     text.len() < line.len() && !begins(b"http://") && !begins(b"https://")
 }
+
+/// How an object begins, and neither a URL nor a pattern of some.
+const OBJECT: &str = "{\"";
 
 /// How long an option may come after its URL, where it is not known that options come.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);

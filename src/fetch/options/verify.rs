@@ -10,6 +10,7 @@ use percent_encoding::percent_decode;
 use crate::error::{Error, Result};
 use crate::fetch::checksum::{Algorithm, Checksum};
 use crate::fetch::expect::TypePattern;
+use crate::fetch::failure::Failure;
 use crate::fetch::listed::Listed;
 use crate::fetch::sums::SumList;
 use crate::fetch::{Downloader, Entry};
@@ -78,6 +79,11 @@ impl Verify {
 }
 
 impl Verify {
+    /// Tells whether lists know of any file.
+    pub(crate) fn has_lists(&self) -> bool {
+        !self.listed.is_empty()
+    }
+
     /// What the file of an entry must hash to, if it is saved as `name`: a path below the
     /// run's folder.
     pub(crate) fn checksums(&self, entry: &Entry, name: &Path) -> Vec<Checksum> {
@@ -106,7 +112,7 @@ pub(crate) fn open_list(
 /// An error of the list at `path`.
 pub(crate) fn about(path: &Path, error: io::Error) -> Error {
     let name = escape(path.as_os_str().as_encoded_bytes());
-    Error::from(error).context(format_args!("checksums in {name}"))
+    Failure::option(Error::from(error).context(format_args!("checksums in {name}"))).into()
 }
 
 fn read_list(path: &Path, algorithm: Option<Algorithm>, listed: &mut Listed) -> Result<()> {

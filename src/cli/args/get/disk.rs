@@ -2,7 +2,7 @@
 
 use crate::cli::units::{self, Limit};
 use crate::fetch::{Downloader, Flush};
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -18,11 +18,6 @@ pub(crate) struct DiskArgs {
         long,
         visible_alias = "spider",
         value_name = "BOOL",
-        action = ArgAction::Set,
-        default_value_t = false,
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
         conflicts_with_all = ["verify", "write_checksums"]
     )]
     pub(crate) dry_run: bool,
@@ -36,15 +31,7 @@ pub(crate) struct DiskArgs {
     pub(crate) no_sync: bool,
 
     /// Take room for large files before their first byte
-    #[arg(
-        long,
-        value_name = "BOOL",
-        action = ArgAction::Set,
-        default_value_t = false,
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true
-    )]
+    #[arg(long, value_name = "BOOL")]
     pub(crate) preallocate: bool,
 
     /// How long a full disk is waited for before the run stops; 0 does not wait

@@ -21,10 +21,7 @@ pub(crate) struct InputArgs {
 
     /// Take {a,b}, [01-20] and [a-z] in URLs, also those of lists, for many URLs; `#1` in --out
     /// is what the first one stands for
-    #[arg(long, value_name = "BOOL", visible_alias = "parameterized-uri",
-        num_args = 0..=1, require_equals = true,
-        default_value = "false", hide_default_value = true, default_missing_value = "true",
-        action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", visible_alias = "parameterized-uri")]
     pub(crate) glob: bool,
 }
 

@@ -1,5 +1,6 @@
 //! Where files go and what they are called.
 
+use crate::cli::units;
 use crate::fetch::{Downloader, Existing, NameTemplate};
 use clap::{Args, ValueEnum};
 use std::path::{Component, Path, PathBuf};
@@ -28,13 +29,16 @@ pub(crate) struct NamingArgs {
     pub(crate) existing: ExistingArg,
 
     /// Replace files that are there; --existing overwrite
-    #[arg(long, visible_alias = "overwrite", value_name = "BOOL", conflicts_with = "existing",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(
+        long,
+        visible_alias = "overwrite",
+        value_name = "BOOL",
+        conflicts_with = "existing"
+    )]
     pub(crate) allow_overwrite: Option<bool>,
 
     /// Number new files where one is there; false: --existing fail
-    #[arg(long, value_name = "BOOL", conflicts_with = "existing",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", conflicts_with = "existing")]
     pub(crate) auto_file_renaming: Option<bool>,
 
     /// Leave files that are there, as done; --existing skip
@@ -43,24 +47,20 @@ pub(crate) struct NamingArgs {
 
     /// Count a file that is there as done if it is proven to be the one asked for: by its
     /// checksum, by the journal, or by size and date; others stay untouched
-    #[arg(short, long = "continue", value_name = "BOOL",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(short, long = "continue", value_name = "BOOL")]
     pub(crate) continuing: Option<bool>,
 
     /// Replace a file that is there if the server has a newer one, asking without a body
     #[arg(short = 'N', long, visible_aliases = ["timestamping", "conditional-get"],
-        value_name = "BOOL", conflicts_with_all = ["existing", "allow_overwrite", "no_clobber"],
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        value_name = "BOOL", conflicts_with_all = ["existing", "allow_overwrite", "no_clobber"])]
     pub(crate) newer: Option<bool>,
 
     /// Give files the server's date of change [default: yes with --newer]
-    #[arg(short = 'R', long, value_name = "BOOL",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(short = 'R', long, value_name = "BOOL")]
     pub(crate) remote_time: Option<bool>,
 
     /// Take the name that the server suggests [default: yes, without --tree]
-    #[arg(long, value_name = "BOOL", overrides_with = "no_content_disposition",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", overrides_with = "no_content_disposition")]
     pub(crate) content_disposition: Option<bool>,
 
     /// As --content-disposition=false
@@ -68,8 +68,7 @@ pub(crate) struct NamingArgs {
     pub(crate) no_content_disposition: bool,
 
     /// Take names from the URL that redirects led to
-    #[arg(long, value_name = "BOOL",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL")]
     pub(crate) trust_server_names: Option<bool>,
 
     /// Name files by a pattern, as {host}/{path}/{id:4}-{name}; there are name, stem, ext,
@@ -86,7 +85,8 @@ pub(crate) struct NamingArgs {
     pub(crate) no_host_directories: bool,
 
     /// Leave so many of the path's folders out of the tree
-    #[arg(long, value_name = "N", default_value = "0", requires = "tree")]
+    #[arg(long, value_name = "N", default_value = "0", requires = "tree",
+        value_parser = units::any_count)]
     pub(crate) cut_dirs: usize,
 
     /// Put a folder http or https on top of the tree
@@ -139,9 +139,6 @@ impl NamingArgs {
         let no_disposition = self.no_content_disposition.then_some(false);
         if let Some(take) = self.content_disposition.or(no_disposition) {
             downloader = downloader.content_disposition(take);
-        }
-        if let Some(name) = &self.out {
-            downloader = downloader.out_name(name);
         }
         if let Some(template) = &self.name_template {
             downloader = downloader.name_template(template.clone());

@@ -8,7 +8,7 @@ use self::login::LoginArgs;
 use self::proxy::ProxyArgs;
 use self::trust::TrustArgs;
 use crate::cli::units::{self, Limit};
-use crate::fetch::{Downloader, IpVersion};
+use crate::fetch::{Downloader, Entry, IpVersion};
 use clap::Args;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) lowest_speed_limit: u64,
 
     /// For how long a try may be too slow
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::some_time)]
     pub(crate) speed_time: Duration,
 
     /// Refuse files that are larger, also if only their body shows it
@@ -44,8 +44,9 @@ pub(crate) struct NetworkArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 20,
-        visible_alias = "max-redirs"
+        default_value = "20",
+        visible_alias = "max-redirs",
+        value_parser = units::any_count
     )]
     pub(crate) max_redirect: usize,
 
@@ -58,16 +59,15 @@ pub(crate) struct NetworkArgs {
     pub(crate) http1_only: bool,
 
     /// Ask for gzip, deflate or brotli, and store what is in it; such files are not resumed
-    #[arg(long, value_name = "BOOL", visible_alias = "compressed",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", visible_alias = "compressed")]
     pub(crate) http_accept_gzip: Option<bool>,
 
     /// Send this as User-Agent
-    #[arg(short = 'U', long, value_name = "TEXT")]
+    #[arg(short = 'U', long, value_name = "TEXT", value_parser = user_agent)]
     pub(crate) user_agent: Option<String>,
 
     /// Send this as Referer
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = referer)]
     pub(crate) referer: Option<String>,
 
     /// Add a field to the requests, as "Name: value"; redirects to other hosts do not get it;
@@ -133,13 +133,32 @@ fn or_never(limit: Limit) -> Duration {
     limit.0.unwrap_or(Duration::MAX)
 }
 
-/// Reads `Name: value`. The text is not shown in the error: it may be a password.
+/// Reads `Name: value`.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once(':')
         .filter(|(name, _)| !name.trim().is_empty())
         .ok_or("a field is wanted, as in \"X-Name: value\"")?;
+    fit(|entry| entry.header(name, value))?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn user_agent(text: &str) -> Result<String, String> {
+    fit(|entry| entry.header("User-Agent", text))?;
+    Ok(text.to_owned())
+}
+
+fn referer(text: &str) -> Result<String, String> {
+    fit(|entry| entry.referer(text))?;
+    Ok(text.to_owned())
+}
+
+/// What an entry of a list could have is what all may have.
+fn fit(set: impl FnOnce(Entry) -> Entry) -> Result<(), String> {
+    let entry = set(Entry::from("http://host/"));
+    entry
+        .url()
+        .map_or_else(|reason| Err(reason.to_owned()), |_| Ok(()))
 }
 
 /// A variable of the environment that says something.

@@ -4,7 +4,7 @@ use crate::cli::units::{self, Limit};
 use crate::fetch::{Downloader, Statuses};
 use clap::Args;
 use clap::builder::ArgPredicate;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -17,32 +17,27 @@ pub(crate) struct PaceArgs {
         value_name = "N",
         default_value = "16",
         visible_alias = "max-concurrent-downloads",
-        alias = "parallel-max"
+        alias = "parallel-max",
+        value_parser = units::count::<1, AT_ONCE_MAX>
     )]
-    pub(crate) jobs: NonZeroUsize,
+    pub(crate) jobs: usize,
 
     /// Downloads at once from one host and port [default: as many as --jobs]
     #[arg(
         long,
         value_name = "N",
         visible_alias = "max-per-host",
-        alias = "parallel-max-host"
+        alias = "parallel-max-host",
+        value_parser = units::count::<0, AT_ONCE_MAX>
     )]
     pub(crate) per_host: Option<usize>,
 
     /// Find out how many at once bring the most, up to --jobs and --per-host
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
+    #[arg(long, value_name = "BOOL")]
     pub(crate) auto: bool,
 
-    /// Begin at most so many requests to one host and port: 10/s, 30/m, 600/h
+    /// Begin at most so many requests to one host and port: 10/s, 30/m, 600/h; without a unit
+    /// it is per hour, as curl has it
     #[arg(long, value_name = "N/UNIT", value_parser = rate)]
     pub(crate) rate: Option<Rate>,
 
@@ -137,9 +132,12 @@ pub(crate) struct PaceArgs {
     pub(crate) fail_early: bool,
 
     /// Stop everything when so many downloads have failed
-    #[arg(long, value_name = "N")]
-    pub(crate) max_failures: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = units::count::<1, { u64::MAX }>)]
+    pub(crate) max_failures: Option<usize>,
 }
+
+/// As curl has it: more sockets than ports serve nobody.
+const AT_ONCE_MAX: u64 = 65_535;
 
 /// Requests in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +147,7 @@ impl PaceArgs {
     pub(crate) fn apply(&self, downloader: Downloader) -> Downloader {
         let longest = Duration::from_secs(30).max(self.retry_wait);
         let mut downloader = downloader
-            .jobs(self.jobs.get())
+            .jobs(self.jobs)
             .auto(self.auto)
             .speed_max(self.max_overall_download_limit)
             .file_speed_max(self.max_download_limit)
@@ -175,11 +173,11 @@ impl PaceArgs {
             downloader = downloader.retry_on(statuses.clone());
         }
         let failures = match self.fail_early {
-            true => NonZeroU64::new(1),
+            true => Some(1),
             false => self.max_failures,
         };
         match failures {
-            Some(count) => downloader.failures_max(count.get()),
+            Some(count) => downloader.failures_max(count as u64),
             None => downloader,
         }
     }
@@ -197,7 +195,7 @@ fn tries(text: &str) -> Result<u32, String> {
 
 /// Reads a rate as curl does: `N`, `N/s`, `N/m`, `N/h`, `N/d`, also `N/5m`.
 fn rate(text: &str) -> Result<Rate, String> {
-    let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let (count, unit) = text.split_once('/').unwrap_or((text, "h"));
     let wants = || "a rate is wanted, as in 10/s, 30/m or 600/h".to_owned();
     let count = count.trim().parse::<NonZeroU64>().map_err(|_| wants())?;
     let unit = unit.trim();
@@ -224,7 +222,7 @@ mod tests {
     #[test]
     fn rates_are_read_as_curl_reads_them() {
         let rates = [
-            ("2", (2, 1)),
+            ("2", (2, 3600)),
             ("10/s", (10, 1)),
             ("30/m", (30, 60)),
             ("600/h", (600, 3600)),

@@ -3,22 +3,24 @@
 use crate::cli::units;
 use crate::fetch::Downloader;
 use clap::Args;
-use std::num::NonZeroUsize;
 
 /// Segments where only a limit per server was given, as aria2 has it.
 const SEGMENTS: usize = 5;
+
+/// Each has a connection and a greenlet; a server that bears more for one file is unknown.
+const SEGMENTS_MAX: u64 = 1024;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Segments")]
 pub(crate) struct SplitArgs {
     /// Fetch a large file in N segments at once, if its server has ranges [default: 1, or
     /// up to 5 with --max-connection-per-server]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) split: Option<NonZeroUsize>,
+    #[arg(short, long, value_name = "N", value_parser = units::count::<1, SEGMENTS_MAX>)]
+    pub(crate) split: Option<usize>,
 
     /// At most N segments of a file at once [default: as many as --split]
-    #[arg(short = 'x', long, value_name = "N")]
-    pub(crate) max_connection_per_server: Option<NonZeroUsize>,
+    #[arg(short = 'x', long, value_name = "N", value_parser = units::count::<1, SEGMENTS_MAX>)]
+    pub(crate) max_connection_per_server: Option<usize>,
 
     /// Make no segment of less than SIZE: 512K, 20M
     #[arg(short = 'k', long, value_name = "SIZE", default_value = "1M", value_parser = units::size)]
@@ -34,9 +36,9 @@ impl SplitArgs {
 
     fn segments(&self) -> usize {
         match (self.split, self.max_connection_per_server) {
-            (Some(split), Some(most)) => split.min(most).get(),
-            (Some(split), None) => split.get(),
-            (None, Some(most)) => most.get().min(SEGMENTS),
+            (Some(split), Some(most)) => split.min(most),
+            (Some(split), None) => split,
+            (None, Some(most)) => most.min(SEGMENTS),
             (None, None) => 1,
         }
     }
@@ -70,7 +72,7 @@ mod tests {
         }
         let args = Line::try_parse_from(["get", "-k", "20M"]).unwrap().split;
         assert_eq!(args.min_split_size, 20 * 1024 * 1024);
-        for bad in ["-s0", "-x0", "-s-1", "-kx"] {
+        for bad in ["-s0", "-x0", "-s-1", "-kx", "-s1025"] {
             assert!(Line::try_parse_from(["get", bad]).is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::cli::units;
 use crate::fetch::{Algorithm, Checksum, Downloader};
-use clap::{ArgAction, Args};
+use clap::Args;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -35,13 +35,12 @@ pub(crate) struct VerifyArgs {
     #[arg(long, requires = "verify")]
     pub(crate) ignore_missing: bool,
 
-    /// Hold files without a checksum against the digest that their server sends
-    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true",
-        num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
-    pub(crate) digest_fields: bool,
+    /// Hold files without a checksum against the digest that their server sends [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) digest_fields: Option<bool>,
 
     /// The same as --digest-fields=false
-    #[arg(long)]
+    #[arg(long, conflicts_with = "digest_fields")]
     pub(crate) no_digest_fields: bool,
 
     /// Write the checksums of what was saved to a file, as sha256sum does; its name tells the
@@ -56,12 +55,25 @@ pub(crate) struct VerifyArgs {
 
     /// Fail answers of another type: image/*, application/zip; with ! before it, of this type:
     /// !text/html; several with commas
-    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = media_type)]
     pub(crate) expect_type: Vec<String>,
 
     /// Fail files that are smaller
     #[arg(long, value_name = "SIZE", value_parser = units::size, visible_alias = "min-filesize")]
     pub(crate) min_size: Option<u64>,
+}
+
+/// What is no pattern of a type would refuse everything.
+fn media_type(text: &str) -> Result<String, String> {
+    let pattern = text.trim().trim_start_matches('!').trim();
+    let is_one = match pattern.split_once('/') {
+        Some((kind, rest)) => !kind.is_empty() && !rest.is_empty(),
+        None => pattern.contains('*'),
+    };
+    match is_one && !pattern.contains(char::is_whitespace) {
+        true => Ok(text.to_owned()),
+        false => Err("a type is wanted, as in image/*, application/zip or !text/html".to_owned()),
+    }
 }
 
 impl VerifyArgs {
@@ -86,7 +98,7 @@ impl VerifyArgs {
         downloader
             .check_strict(self.check_strict)
             .ignore_missing(self.ignore_missing)
-            .digest_fields(self.digest_fields && !self.no_digest_fields)
+            .digest_fields(self.digest_fields.unwrap_or(!self.no_digest_fields))
             .size_min(self.min_size.unwrap_or(0))
     }
 

@@ -21,24 +21,32 @@ pub(crate) struct WatchArgs {
     pub(crate) json: bool,
 
     /// Write how each URL and the whole ended into this file, as --json tells it; it is there
-    /// when the run has ended, also after Ctrl-C, and FILE.part until then
+    /// when the run has ended, also after Ctrl-C, and FILE.part until then; a pipe or device is
+    /// written to as it is
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Write the URLs that failed or were stopped into this file, as a list for --input-file
+    /// Write what failed or was stopped under way into this file, with the options that lists
+    /// and the command line have for it alone, as a list for --input-file. It begins with the
+    /// command that reads it. Only its owner can read it: there may be passwords in it
     #[arg(long, value_name = "FILE")]
     pub(crate) save_session: Option<PathBuf>,
+
+    /// Add to this file what happens, when and why: beginnings, retries, ends, and what -vv says
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
 
     /// Say how things stand so often, where there are no bars; 0 never does
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::limit)]
     pub(crate) summary_interval: Limit,
 
     /// List so many of the slowest downloads at the end [default: 3, after 10 s or more]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::any_count)]
     pub(crate) slowest: Option<usize>,
 
     /// Run this program for each URL that is there, with its path as last argument, or with
-    /// {path}, {url}, {bytes}, {id}, {status} filled in where they stand; no shell is used
+    /// {path}, {url}, {bytes}, {id}, {status} filled in where they stand; other words in
+    /// braces are an error, unless after a $. No shell is used
     #[arg(long, value_name = "COMMAND", visible_alias = "on-complete")]
     pub(crate) on_download_complete: Option<String>,
 

@@ -21,9 +21,9 @@ pub(crate) struct LoginArgs {
     )]
     pub(crate) http_passwd: Option<String>,
 
-    /// Both in one
-    #[arg(long, value_name = "NAME:TEXT", conflicts_with = "http_user")]
-    pub(crate) user: Option<String>,
+    /// Both in one; nobody is asked for what is missing: NAME: has an empty password
+    #[arg(long, value_name = "NAME:TEXT", conflicts_with = "http_user", value_parser = login)]
+    pub(crate) user: Option<(String, String)>,
 
     /// A bearer token for all URLs; redirects to other hosts do not get it
     #[arg(long, value_name = "TOKEN", visible_alias = "bearer",
@@ -51,6 +51,14 @@ pub(crate) struct LoginArgs {
     pub(crate) save_cookies: Option<PathBuf>,
 }
 
+/// curl would ask for the password here, which hangs a script.
+fn login(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, password)) => Ok((name.to_owned(), password.to_owned())),
+        None => Err("a colon and the password are missing".to_owned()),
+    }
+}
+
 impl LoginArgs {
     pub(super) fn apply(&self, downloader: Downloader) -> Downloader {
         let mut downloader = downloader.cookies(!self.no_cookies);
@@ -58,8 +66,7 @@ impl LoginArgs {
             let password = self.http_passwd.as_deref().unwrap_or_default();
             downloader = downloader.basic_auth(user, password);
         }
-        if let Some(user) = &self.user {
-            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        if let Some((user, password)) = &self.user {
             downloader = downloader.basic_auth(user, password);
         }
         if let Some(token) = &self.oauth2_bearer {

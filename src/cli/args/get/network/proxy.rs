@@ -1,7 +1,7 @@
 //! Proxies, from the command line and from the environment.
 
 use super::variable;
-use crate::fetch::Downloader;
+use crate::fetch::{Downloader, no_proxy_nonsense};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(crate) struct ProxyArgs {
 
     /// Ask these hosts directly: names with all below them, addresses, networks, each with a
     /// port or without, or * [default: $no_proxy or $NO_PROXY]
-    #[arg(long, value_name = "LIST", visible_alias = "noproxy")]
+    #[arg(long, value_name = "LIST", visible_alias = "noproxy", value_parser = hosts)]
     pub(crate) no_proxy: Option<String>,
 }
 
@@ -68,6 +68,14 @@ impl ProxyArgs {
         given
             .or_else(|| first(names))
             .or_else(|| first(&["all_proxy", "ALL_PROXY"]))
+    }
+}
+
+/// What is no rule would match nothing. In the environment, which others set, it may.
+fn hosts(list: &str) -> Result<String, String> {
+    match no_proxy_nonsense(list) {
+        None => Ok(list.to_owned()),
+        Some(bad) => Err(format!("{bad:?} is no host, address or network")),
     }
 }
 

@@ -29,8 +29,7 @@ pub(crate) struct TrustArgs {
 
     /// Check who servers are; without, anybody on the way can read and change everything
     /// [default: true]
-    #[arg(long, value_name = "BOOL",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL")]
     pub(crate) check_certificate: Option<bool>,
 
     /// As --check-certificate=false
