@@ -131,6 +131,20 @@ fn verify_of_nothing_is_no_success() {
 }
 
 #[test]
+fn what_is_told_of_downloads_does_not_go_with_verify() {
+    let told = [
+        "--report=r",
+        "--save-session=s",
+        "--on-download-complete=true",
+        "--on-download-error=true",
+    ];
+    for told in told {
+        let run = greenloop(["get", "--verify", "--check", "sums", told]).run();
+        run.fails_with(2, &["--verify", "cannot be used with"]);
+    }
+}
+
+#[test]
 fn a_bad_line_of_a_list_is_named_before_anything_is_fetched() {
     let folder = Folder::new();
     let sums = format!("{SHA256}  a\n\nnot a checksum\n");

@@ -28,7 +28,19 @@ pub(crate) struct VerifyArgs {
 
     /// Download nothing: hold the files that are there against their checksums, all those of
     /// the --check lists, or those of the URLs
-    #[arg(long, visible_alias = "verify-only", conflicts_with_all = ["no_save", "write_checksums"])]
+    // What is told of downloads only, nobody would find there.
+    #[arg(
+        long,
+        visible_alias = "verify-only",
+        conflicts_with_all = [
+            "no_save",
+            "write_checksums",
+            "report",
+            "save_session",
+            "on_download_complete",
+            "on_download_error",
+        ]
+    )]
     pub(crate) verify: bool,
 
     /// With --verify: pass over files that are not there
