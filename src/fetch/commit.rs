@@ -139,7 +139,11 @@ impl Committer {
                 |state| &mut state.waiters,
                 Wait::Lane,
                 Deadline::NEVER,
-                |state| state.has_room().then(|| self.enqueue(state, job.take())),
+                |state| {
+                    let job = state.has_room().then(|| job.take()).flatten()?;
+                    self.enqueue(state, job);
+                    Some(())
+                },
             )
         });
         if let (Err(error), Some(Job::Whole(whole))) = (submitted, job) {
@@ -152,18 +156,18 @@ impl Committer {
 
     /// Writes down what is there of a partial file, when that is on the disk.
     pub(crate) fn save_done(&self, file: &Arc<PartFile>) -> Result<(), Failure> {
-        if self.0.flush == Flush::Never {
+        if !self.flushes() {
             return file.save_done(false).map_err(|e| file.failed(&e));
         }
-        self.enqueue(&mut lock(&self.0.state), Some(Job::Done(file.clone())));
+        self.enqueue(&mut lock(&self.0.state), Job::Done(file.clone()));
         Ok(())
     }
 
-    fn enqueue(&self, state: &mut State, job: Option<Job>) {
-        if let Some(Job::Whole(whole)) = &job {
+    fn enqueue(&self, state: &mut State, job: Job) {
+        if let Job::Whole(whole) = &job {
             state.count(whole, 1);
         }
-        state.queue.extend(job);
+        state.queue.push_back(job);
         if std::mem::take(&mut state.idle) {
             self.0.changed.notify_one();
         }
@@ -248,7 +252,7 @@ impl Committer {
     /// Has the bytes of a group on the disk; without those for which that failed.
     fn flush(&self, group: Vec<Whole>) -> Vec<Whole> {
         let together = self.0.flush == Flush::Groups && group.len() >= FLUSHED_TOGETHER;
-        if self.0.flush == Flush::Never || (together && self.flush_together(&group).is_ok()) {
+        if !self.flushes() || (together && self.flush_together(&group).is_ok()) {
             return group;
         }
         let one = |whole: Whole| match whole.part.sync() {

@@ -306,6 +306,16 @@ impl Host {
         }
     }
 
+    /// Makes the gate as wide as `state`, which is this host's, says.
+    ///
+    /// Under its lock: of two who find different widths at once the later one would else
+    /// not always have the last word, and a gate too narrow stays so until an answer ends.
+    /// The gate's own lock is taken inside this one, never the other way round, and whom it
+    /// lets in is only woken here.
+    pub(crate) fn fit_gate(&self, state: &HostState) {
+        self.gate.set_width(state.width_wanted(&self.rules));
+    }
+
     fn is_open(&self) -> bool {
         matches!(
             lock(&self.state).door(Instant::now()),
@@ -409,7 +419,7 @@ impl HostState {
     }
 
     /// The width that goes with what is known.
-    pub(crate) fn width_wanted(&self, rules: &Rules) -> usize {
+    fn width_wanted(&self, rules: &Rules) -> usize {
         match self.is_proven {
             true => self.width.get(),
             false => self.width.get().min(rules.width_unproven),

@@ -71,9 +71,8 @@ impl Slot {
         state.served += 1;
         state.budget.earn();
         state.width.answered();
-        let wide = state.width_wanted(&self.host.rules);
+        self.host.fit_gate(&state);
         drop(state);
-        self.host.gate.set_width(wide);
         self.measure(0, true);
         self.place = None;
     }
@@ -126,9 +125,7 @@ impl Slot {
             return;
         }
         state.prove(rules);
-        let wide = state.width_wanted(rules);
-        drop(state);
-        self.host.gate.set_width(wide);
+        self.host.fit_gate(&state);
     }
 
     fn blame(&self, failure: &Failure, fault: Fault, now: Instant) {
@@ -137,6 +134,7 @@ impl Slot {
         state.last = Some(failure.clone());
         if fault == Fault::Answered {
             state.prove(rules);
+            self.host.fit_gate(&state);
         }
         if state
             .breaker
@@ -148,7 +146,6 @@ impl Slot {
 
     /// The host has too much to do.
     fn narrow(&self, now: Instant) {
-        let rules = &self.host.rules;
         let under_way = self.host.gate.taken();
         let mut state = lock(&self.host.state);
         if !state.width.complained(self.sent, under_way, now) {
@@ -158,9 +155,7 @@ impl Slot {
         if let Some(climb) = &mut state.climb {
             climb.cut(wide);
         }
-        let wide = state.width_wanted(rules);
-        drop(state);
-        self.host.gate.set_width(wide);
+        self.host.fit_gate(&state);
     }
 
     /// Tells those who search for the best width what has come.
@@ -180,9 +175,7 @@ impl Slot {
             return;
         };
         state.width.set(wide);
-        let wide = state.width_wanted(&self.host.rules);
-        drop(state);
-        self.host.gate.set_width(wide);
+        self.host.fit_gate(&state);
     }
 }
 

@@ -78,6 +78,10 @@ impl Downloader {
     }
 
     /// The limit on the head of an answer, once connected. Default: 30 s.
+    ///
+    /// It also ends a server that sends informational answers (1xx) without end. Until then
+    /// other downloads go on, but slowly: the HTTP library passes over such answers without
+    /// telling anybody, up to 128 reads of them before the next connection has its turn.
     pub fn head_timeout(mut self, limit: Duration) -> Self {
         self.settings.network.head_timeout = limit;
         self

@@ -174,6 +174,25 @@ fn interim_answers_are_passed_over() {
     });
 }
 
+/// Each one is no head that the limit waits for.
+#[test]
+fn interim_answers_without_end_are_ended_by_the_limit_on_the_head() {
+    let folder = Folder::new();
+    let origin = Origin::start(|_, wire| {
+        while wire.send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Then::Close
+    });
+    let downloader = downloader(&folder)
+        .retries(0)
+        .connect_timeout(Duration::from_millis(100))
+        .head_timeout(Duration::from_millis(100));
+    let outcome = only(downloader.run([origin.url("/f")]).unwrap());
+    assert_failed(&outcome, FailureKind::Timeout);
+    folder.assert_holds(&[]);
+}
+
 /// Case 17.
 #[test]
 fn bytes_without_a_head_are_not_saved() {
