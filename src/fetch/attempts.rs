@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::facts_file::{Beside, FactsFile};
 use super::failure::Failure;
 use super::hosts::ended;
 use super::mirrors::Mirrors;
@@ -24,7 +25,8 @@ impl Worker<'_> {
         let mut mirrors = Mirrors::new(1 + mirrors);
         let mut dice = Dice::new(self.run.settings.seed ^ self.id);
         loop {
-            let finish = self.attempt().and_then(|finish| self.flushed(finish));
+            let finish = self.attempt();
+            let finish = self.flushed(finish);
             let failure = match finish.and_then(|finish| self.checked(finish)) {
                 Ok(finish) => return Ok(finish),
                 Err(failure) => failure,
@@ -84,8 +86,10 @@ impl Worker<'_> {
         if wanted.folder.was_empty() {
             return Ok(());
         }
-        let facts = wanted.folder.facts(&wanted.name);
-        if facts.is_some_and(|facts| facts.is_about(self.url))
+        // Read again under the file's lock: to take that before it is known that there is
+        // anything would make a file where none is wanted.
+        let beside = FactsFile::look(&wanted.folder, &wanted.name);
+        if matches!(beside, Beside::Facts(facts, _) if facts.is_about(self.url))
             && let Opened::Part(part) = self.open(&wanted)?
         {
             self.part = Some(part);
@@ -93,28 +97,33 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Hands what is buffered to the kernel, whether the attempt succeeded or not: what is
-    /// in the file is what the next attempt builds on.
-    fn flushed(&mut self, finish: Finish) -> Result<Finish, Failure> {
+    /// Hands what an attempt has left in a buffer to the kernel: a whole file is checked
+    /// there, and after a failure the next attempt builds on what the file has. An attempt
+    /// whose last bytes the file does not take has failed; one that had failed stays as it
+    /// is.
+    fn flushed(&mut self, finish: Result<Finish, Failure>) -> Result<Finish, Failure> {
         match finish {
-            Finish::Whole(mut part) => match part.flush() {
+            Ok(Finish::Whole(mut part)) => match part.flush() {
                 Ok(()) => Ok(Finish::Whole(part)),
                 Err(failure) => {
                     self.part = Some(part);
                     Err(failure)
                 }
             },
-            ended => Ok(ended),
+            Ok(ended) => Ok(ended),
+            Err(failure) => {
+                if let Some(part) = &mut self.part
+                    && let Err(error) = part.flush()
+                {
+                    log::debug!("{}: {error}", without_password(self.url));
+                }
+                Err(failure)
+            }
         }
     }
 
     /// Waits for room if the failure says that there is none. True: it is there.
-    fn waits_for_room(&mut self, failure: &Failure) -> bool {
-        if let Some(part) = &mut self.part
-            && let Err(error) = part.flush()
-        {
-            log::debug!("{}: {error}", without_password(self.url));
-        }
+    fn waits_for_room(&self, failure: &Failure) -> bool {
         let Some(folders) = self.run.folders.as_ref().filter(|_| failure.is_no_room()) else {
             return false;
         };

@@ -4,6 +4,8 @@
 //! which of its bytes are there, and the last of them counts. A line is written after the
 //! bytes that it speaks of. A line that was cut off is as if it had not been written.
 
+use std::ops::Range;
+
 use reqwest::Url;
 use serde_json::{Value, json};
 
@@ -21,7 +23,8 @@ pub(crate) struct Facts {
     pub(crate) done: Ranges,
 }
 
-/// A text of facts is never longer than this; a longer one is not ours.
+/// A text of facts is never longer than this: before it would be, it is begun anew with the
+/// line that counts. A longer one is not ours.
 pub(crate) const FACTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Raised when the meaning of a line changes; others are not understood.
@@ -58,40 +61,51 @@ impl Facts {
         format!("{value}\n")
     }
 
-    /// Reads them back; `None` if the text is of another program or version.
-    pub(crate) fn from_text(text: &[u8]) -> Option<Self> {
+    /// Reads them back, with the ends of their first line and of the last that counts;
+    /// `None` if the text is of another program or version.
+    pub(crate) fn from_text(text: &[u8]) -> Option<(Self, Range<usize>)> {
         // The line end is written last: without it a line may be cut.
         let mut lines = text
             .split_inclusive(|byte| *byte == b'\n')
             .filter_map(|line| line.strip_suffix(b"\n"));
-        let value: Value = serde_json::from_slice(lines.next()?).ok()?;
+        let head = lines.next()?;
+        let value: Value = serde_json::from_slice(head).ok()?;
         if value.get("greenloop")?.as_u64()? != FACTS_VERSION {
             return None;
         }
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let pin = Pin {
-            etag: text("etag"),
-            last_modified: text("last_modified"),
-            total: value.get("total").and_then(Value::as_u64),
-        };
-        Some(Self {
+        let mut facts = Self {
             url: text("url")?,
-            pin,
-            done: lines.map_while(done_from_line).last().unwrap_or_default(),
-        })
+            pin: Pin {
+                etag: text("etag"),
+                last_modified: text("last_modified"),
+                total: value.get("total").and_then(Value::as_u64),
+            },
+            done: Ranges::default(),
+        };
+        let start = head.len() + 1;
+        let mut end = start;
+        // Nothing counts after a line that is none.
+        for (line, done) in lines.map_while(|line| Some((line, done_from_line(line)?))) {
+            facts.done = done;
+            end += line.len() + 1;
+        }
+        Some((facts, start..end))
     }
 }
 
-/// The length of the front of a text of facts that counts.
-pub(crate) fn whole_bytes(text: &[u8]) -> usize {
-    let lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
-    lines
-        .take_while(|(n, line)| {
-            let line = line.strip_suffix(b"\n");
-            line.is_some_and(|line| *n == 0 || done_from_line(line).is_some())
-        })
-        .map(|(_, line)| line.len())
-        .sum()
+/// Tells whether a text of which nothing can be read may be the beginning of ours.
+pub(crate) fn is_torn(text: &[u8]) -> bool {
+    if text.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    if text.contains(&b'\n') {
+        return false;
+    }
+    match serde_json::from_slice::<Value>(text) {
+        Ok(value) => value.get("greenloop").is_some_and(Value::is_u64),
+        Err(error) => error.is_eof(),
+    }
 }
 
 /// What is there, as a line of facts.
@@ -126,7 +140,8 @@ mod tests {
         let line = facts.to_line();
         assert!(!line.contains("secret"));
         assert_eq!(line.matches('\n').count(), 1);
-        assert_eq!(Facts::from_text(line.as_bytes()), Some(facts.clone()));
+        let found = Facts::from_text(line.as_bytes());
+        assert_eq!(found, Some((facts.clone(), line.len()..line.len())));
         assert!(facts.is_about(&Url::parse("http://h/a?b=\"c\"").unwrap()));
         assert!(!facts.is_about(&Url::parse("http://h/b").unwrap()));
         for cut in 0..line.len() {
@@ -142,30 +157,46 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_cut_off_is_known_for_one_of_ours() {
+        let line = facts().to_line();
+        for cut in 0..line.len() {
+            assert!(is_torn(&line.as_bytes()[..cut]), "cut at {cut}");
+        }
+        assert!(is_torn(&[0; 300]));
+        for other in [
+            "\n",
+            "{}",
+            "{\"some\":1}",
+            "some text",
+            "\0x",
+            "{\"greenloop\":1}\n",
+        ] {
+            assert!(!is_torn(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
     fn the_last_whole_line_says_what_is_there() {
         let mut text = facts().to_line();
         text += &done_line(&Ranges::before(10));
         let before = text.len();
         text += &done_line(&Ranges::before(20));
         for end in before..=text.len() {
-            let found = Facts::from_text(&text.as_bytes()[..end]).unwrap();
-            let expected = if end == text.len() { 20 } else { 10 };
-            assert_eq!(found.done.prefix(), expected, "{end}");
+            let (found, lines) = Facts::from_text(&text.as_bytes()[..end]).unwrap();
+            let (expected, counts) = match end == text.len() {
+                true => (20, end),
+                false => (10, before),
+            };
+            assert_eq!((found.done.prefix(), lines.end), (expected, counts));
         }
+        let whole = text.len();
         text += "{\"done\":[[0\n";
         text += &done_line(&Ranges::before(30));
-        let found = Facts::from_text(text.as_bytes()).unwrap();
+        let (found, lines) = Facts::from_text(text.as_bytes()).unwrap();
         assert_eq!(
-            found.done.prefix(),
-            20,
+            (found.done.prefix(), lines.end),
+            (20, whole),
             "nothing counts after a line that is none"
         );
-        // So the next line goes where that one is.
-        text.truncate(whole_bytes(text.as_bytes()));
-        text += &done_line(&Ranges::before(40));
-        assert_eq!(whole_bytes(text.as_bytes()), text.len());
-        let found = Facts::from_text(text.as_bytes()).unwrap();
-        assert_eq!(found.done.prefix(), 40);
-        assert_eq!(whole_bytes(b"cut off"), 0);
     }
 }

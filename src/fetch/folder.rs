@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::facts::{FACTS_BYTES_MAX, Facts, whole_bytes};
 use super::failure::{Failure, FailureKind};
 use super::unchanged::OnDisk;
 use crate::fs::name::{PART, PART_FACTS};
@@ -224,54 +223,6 @@ impl Folder {
     pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(File::from(openat(&self.fd, name, flags, Mode::empty())?))
-    }
-
-    /// What is known about the partial file of `name`, if it is ours.
-    pub(crate) fn facts(&self, name: &str) -> Option<Facts> {
-        let file = self.open_facts(name, OFlags::RDONLY).ok()?;
-        let mut text = Vec::new();
-        file.take(FACTS_BYTES_MAX).read_to_end(&mut text).ok()?;
-        Facts::from_text(&text)
-    }
-
-    /// Writes the first line of the facts about the partial file of `name`; further ones
-    /// can be added.
-    pub(crate) fn create_facts(&self, name: &str, facts: &Facts) -> io::Result<File> {
-        let mut file = self.open_facts(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
-        io::Write::write_all(&mut file, facts.to_line().as_bytes())?;
-        Ok(file)
-    }
-
-    /// Opens the facts about the partial file of `name`, to add lines.
-    pub(crate) fn append_facts(&self, name: &str) -> io::Result<File> {
-        let mut file = self.open_facts(name, OFlags::RDWR)?;
-        let mut text = Vec::new();
-        (&mut file).take(FACTS_BYTES_MAX).read_to_end(&mut text)?;
-        // A line that was cut off must not run into the next one, and nothing counts after
-        // one that is none.
-        let whole = whole_bytes(&text) as u64;
-        file.set_len(whole)?;
-        file.seek(SeekFrom::Start(whole))?;
-        Ok(file)
-    }
-
-    /// Removes facts of ours about the partial file of `name`, which has just been made: they
-    /// are about one that is gone, and must not stand beside other bytes.
-    pub(crate) fn forget_facts(&self, name: &str) -> Result<(), Failure> {
-        if self.was_empty || self.facts(name).is_none() {
-            return Ok(());
-        }
-        let facts = format!("{name}{PART_FACTS}");
-        let removed = self.remove(&facts);
-        removed.map_err(|e| Failure::file(&e, self.path_of(&facts).display()))
-    }
-
-    fn open_facts(&self, name: &str, how: OFlags) -> io::Result<File> {
-        let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        // For the owner only: the address may hold a token.
-        let mode = Mode::RUSR | Mode::WUSR;
-        let fd = openat(&self.fd, format!("{name}{PART_FACTS}"), flags, mode)?;
-        Ok(File::from(fd))
     }
 
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {

@@ -15,7 +15,7 @@
 //! | where it goes | `place`, `template`, `name`, `folders`, `folder`, `there`, `unchanged` |
 //! | when, how fast, from which host | `slot`, `hosts`, `gate`, `width`, `auto`, `breaker`, `budget`, `retry`, `mirrors`, `limit`, `meter`, `speed` |
 //! | how it is asked | `client/`, `reactor`, `decode`, `statuses` |
-//! | how bytes become a file | `part`, `part_file`, `facts`, `resume`, `space`, `commit`, `journal` |
+//! | how bytes become a file | `part`, `part_file`, `facts`, `facts_file`, `resume`, `space`, `commit`, `journal` |
 //! | how many fetch one file | `segments`, `crew`, `claims`, `ranges` |
 //! | whether it is the right one | `check`, `verify`, `hasher`, `checksum`, `sums`, `listed`, `digests`, `expect`, `integrity` |
 //!
@@ -50,6 +50,7 @@ mod dry_run;
 mod entry;
 mod expect;
 mod facts;
+mod facts_file;
 mod failure;
 mod flow;
 mod folder;

@@ -6,7 +6,8 @@
 //! - the final name never holds a file that is not whole;
 //! - one `.part` has one writer: in this run by the folder's claims, against other
 //!   processes by a lock on the file;
-//! - a `.part` that stays behind has facts beside it, or starts from zero next time.
+//! - a `.part` has facts beside it, which say what is there, or at least whose it is; one
+//!   without is left alone, unless nothing is in it but what is to be written anyway.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use super::Existing;
 use super::commit::Committer;
 use super::failure::{Failure, FailureKind};
 use super::folder::{Folder, Standing};
-use super::part_file::{PartFile, Writer};
+use super::part_file::{Note, PartFile, Writer};
 use super::resume::Pin;
 use super::there::in_the_way;
 use super::verify::Verification;
@@ -31,10 +32,8 @@ use crate::runtime::kill::shield;
 /// and a file that breaks off none at all.
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
-/// Files from this size on have their facts written at the start, so that they can be
-/// resumed even after a kill -9. For smaller ones the second file would cost more than
-/// fetching them again.
-const FACTS_EARLY_BYTES: u64 = 1024 * 1024;
+/// Files from this size on have room taken for them, if that is asked for.
+const PREALLOCATED_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Variants of a name that are tried.
 const NUMBER_MAX: u32 = 100_000;
@@ -104,17 +103,15 @@ impl Part {
 
     /// Finds a free variant of `wanted` and opens its partial file.
     ///
-    /// A partial file of an earlier run is taken over if its facts are about `url`.
-    #[expect(
-        clippy::large_stack_frames,
-        reason = "just over the mark; nothing below it waits"
-    )]
+    /// A partial file of an earlier run is taken over if its facts are about `url`; see
+    /// [`PartFile::open`], also for `content`.
     pub(crate) fn open(
         folder: &Arc<Folder>,
         wanted: &str,
         url: &Url,
         existing: Existing,
         committer: &Committer,
+        content: &[u8],
     ) -> Result<Opened, Failure> {
         for n in folder.first_number(wanted)..NUMBER_MAX {
             let name = numbered(wanted, n);
@@ -137,19 +134,8 @@ impl Part {
                     return Err(Failure::new(FailureKind::CannotCreate, text));
                 }
             }
-            let Some(file) = PartFile::open(folder, &name)? else {
+            let Some((file, pin)) = PartFile::open(folder, &name, url, content)? else {
                 continue;
-            };
-            let facts = folder.facts(&name);
-            if facts.as_ref().is_some_and(|facts| !facts.is_about(url)) {
-                continue;
-            }
-            let pin = match facts {
-                Some(facts) => {
-                    file.take_over(facts.done)?;
-                    facts.pin
-                }
-                None => Pin::default(),
             };
             return Ok(Opened::Part(Box::new(Self {
                 folder: folder.clone(),
@@ -274,20 +260,27 @@ impl Part {
             };
         }
         self.pin = pin;
-        self.restart_file(url)
+        self.restart_file(url, self.note())
     }
 
-    fn restart_file(&mut self, url: &Url) -> Result<(), Failure> {
+    /// What is written beside the file. A mirror's version is not the one that a later run
+    /// is offered.
+    fn note(&self) -> Note {
+        match self.is_foreign {
+            true => Note::Owner,
+            false => Note::Version,
+        }
+    }
+
+    fn restart_file(&mut self, url: &Url, note: Note) -> Result<(), Failure> {
         let Store::File(claimed) = &mut self.store else {
             return Ok(());
         };
         let total = self.pin.total();
-        let early = total.is_none_or(|total| total >= FACTS_EARLY_BYTES);
-        let with_facts = early && !self.is_foreign;
-        claimed.file.restart(url, &self.pin, with_facts)?;
+        claimed.file.restart(url, &self.pin, note)?;
         claimed.writer = Writer::new(claimed.file.clone(), 0, self.committer.clone());
         match total.filter(|_| self.committer.preallocates()) {
-            Some(total) if early => claimed.file.preallocate(total),
+            Some(total) if total >= PREALLOCATED_BYTES_MIN => claimed.file.preallocate(total),
             _ => Ok(()),
         }
     }
@@ -351,6 +344,7 @@ impl Part {
             url,
             self.existing,
             &self.committer,
+            bytes,
         )?;
         let Opened::Part(mut other) = opened else {
             let text = format!("{}: is there meanwhile", self.wanted);
@@ -358,7 +352,14 @@ impl Part {
         };
         other.pin = self.pin.clone();
         other.is_foreign = self.is_foreign;
-        other.restart_file(url)?;
+        other.restart_file(
+            url,
+            match self.pin.total() {
+                Some(total) if total <= SMALL_BYTES_MAX => Note::Nothing,
+                // It was a small file when it began.
+                _ => self.note(),
+            },
+        )?;
         other.write(bytes)?;
         other.flush()?;
         self.store = other.store;
@@ -376,7 +377,6 @@ impl Part {
         {
             // Nobody has had this name so far, and renaming will tell if the final one is
             // there: the rest of `open` is not needed.
-            self.folder.forget_facts(&self.wanted)?;
             let file = Arc::new(file);
             let mut writer = Writer::new(file.clone(), 0, self.committer.clone());
             if let Err(failure) = writer.put(bytes) {

@@ -2,7 +2,7 @@
 //! written down beside it (see [`facts`](super::facts)).
 
 use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::commit::Committer;
-use super::facts::{Facts, done_line};
+use super::facts::Facts;
+use super::facts_file::{Beside, FactsFile};
 use super::failure::{Failure, FailureKind};
 use super::folder::Folder;
 use super::ranges::Ranges;
@@ -41,6 +42,18 @@ pub(crate) struct PartFile {
     log: Mutex<Log>,
 }
 
+/// What is written beside a file that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// Which version it is of, if that can be gone on with, so that a later run does even
+    /// after a kill -9.
+    Version,
+    /// Only that it is ours: a later run writes over it.
+    Owner,
+    /// Nothing: its bytes are in memory, and it is known again by them.
+    Nothing,
+}
+
 /// What is there, and what was written down of it.
 #[derive(Debug, Default)]
 struct Log {
@@ -52,7 +65,9 @@ struct Log {
     /// How much of that may add up.
     piece: u64,
     /// Where it is written down; none for a file that nobody can go on from.
-    text: Option<File>,
+    text: Option<FactsFile>,
+    /// Facts stand beside the file, if only to say whose it is.
+    is_marked: bool,
     /// Somebody was asked to write it down.
     asked: bool,
     /// How often bytes that were there have been thrown away.
@@ -63,40 +78,87 @@ impl Log {
     /// Writes down that `done` is there, if it is written down at all.
     fn write_down(&mut self, done: Ranges) -> io::Result<()> {
         if let Some(text) = &mut self.text {
-            append(text, done_line(&done).as_bytes())?;
+            text.add(&done)?;
             self.noted = done;
         }
         Ok(())
     }
 }
 
-/// Writes a line at the end, or nothing: what is cut off must not run into the next one.
-fn append(text: &mut File, line: &[u8]) -> io::Result<()> {
-    let end = text.stream_position()?;
-    let written = text.write_all(line);
-    if written.is_err() {
-        text.set_len(end)?;
-        text.seek(SeekFrom::Start(end))?;
-    }
-    written
-}
-
 impl PartFile {
-    /// Opens and locks the partial file of `name`; `None` if another process has it.
-    pub(crate) fn open(folder: &Arc<Folder>, name: &str) -> Result<Option<Self>, Failure> {
-        let file = match create_part(folder, name)? {
-            Some(file) => file,
-            None => match lock_part(folder, name)? {
-                Some(file) => file,
-                None => return Ok(None),
-            },
+    /// Opens and locks the partial file of `name`, and tells of which version of `url` an
+    /// earlier run has left something in it.
+    ///
+    /// `None` if the file is not ours to write to: another process has it, it is about
+    /// another URL, or nobody knows whose it is. The last is not said of an empty one, nor
+    /// of one with nothing but the front of `content`, which it is to get: that is what a
+    /// run leaves that is killed just before a small file has its name.
+    pub(crate) fn open(
+        folder: &Arc<Folder>,
+        name: &str,
+        url: &Url,
+        content: &[u8],
+    ) -> Result<Option<(Self, Pin)>, Failure> {
+        let created = create_part(folder, name)?;
+        let is_new = created.is_some();
+        let Some(file) = created.map_or_else(|| lock_part(folder, name), |file| Ok(Some(file)))?
+        else {
+            return Ok(None);
         };
-        Ok(Some(Self::new(folder, name, file)))
+        let file = Self::new(folder, name, file);
+        let pin = file.identify(url, content)?;
+        if pin.is_none() && is_new {
+            file.remove(PART)?;
+        }
+        Ok(pin.map(|pin| (file, pin)))
     }
 
-    /// Creates the partial file of `name`; `None` if there is one.
+    /// Takes over what is in the file, if it is ours; `None` if it is not.
+    fn identify(&self, url: &Url, content: &[u8]) -> Result<Option<Pin>, Failure> {
+        let length = self.file.metadata().map_err(|e| self.failed(&e))?.len();
+        match FactsFile::look(&self.folder, &self.name) {
+            Beside::Foreign => Ok(None),
+            Beside::Facts(facts, text) if length > 0 => {
+                let is_ours = facts.is_about(url);
+                Ok(is_ours.then(|| self.take_over(facts, text, length)))
+            }
+            Beside::Torn | Beside::Facts(..) => {
+                // Of a file that is gone, or that had no bytes yet.
+                self.remove(PART_FACTS)?;
+                Ok(Some(Pin::default()))
+            }
+            Beside::Nothing => {
+                let is_ours = length == 0 || self.holds_front_of(content, length)?;
+                Ok(is_ours.then(Pin::default))
+            }
+        }
+    }
+
+    fn holds_front_of(&self, content: &[u8], length: u64) -> Result<bool, Failure> {
+        let front = usize::try_from(length).ok();
+        let Some(front) = front.and_then(|length| content.get(..length)) else {
+            return Ok(false);
+        };
+        let mut found = vec![0; front.len()];
+        let read = self.file.read_exact_at(&mut found, 0);
+        read.map_err(|e| self.failed(&e))?;
+        Ok(found == front)
+    }
+
+    /// Creates the partial file of `name`, for a small file that is written in one go and
+    /// needs no facts; `None` if there is one.
     pub(crate) fn create(folder: &Arc<Folder>, name: &str) -> Result<Option<Self>, Failure> {
-        Ok(create_part(folder, name)?.map(|file| Self::new(folder, name, file)))
+        let Some(file) = create_part(folder, name)? else {
+            return Ok(None);
+        };
+        let file = Self::new(folder, name, file);
+        if !folder.was_empty()
+            && let Beside::Facts(..) | Beside::Torn = FactsFile::look(folder, name)
+        {
+            // Of a file that is gone: they must not be taken for what is known of this one.
+            file.remove(PART_FACTS)?;
+        }
+        Ok(Some(file))
     }
 
     fn new(folder: &Arc<Folder>, name: &str, file: File) -> Self {
@@ -121,18 +183,17 @@ impl PartFile {
         self.folder.path_of(&format!("{}{PART}", self.name))
     }
 
-    /// Takes over what an earlier run has left, of which `done` is there.
-    pub(crate) fn take_over(&self, mut done: Ranges) -> Result<(), Failure> {
-        let size = self.file.metadata().map_err(|e| self.failed(&e))?.len();
-        let text = self.folder.append_facts(&self.name);
+    /// Goes on with what an earlier run has left, of which there are `length` bytes.
+    fn take_over(&self, facts: Facts, text: FactsFile, length: u64) -> Pin {
         let mut log = lock(&self.log);
-        log.text = Some(text.map_err(|e| self.failed(&e))?);
+        log.text = Some(text);
+        log.is_marked = true;
+        log.done = facts.done;
         // What is written down but not there was lost in a crash.
-        done.cut(size);
-        log.noted = done.clone();
-        log.done = done;
-        log.piece = PIECE_BYTES.max(size / PIECES_MAX);
-        Ok(())
+        log.done.cut(length);
+        log.noted = log.done.clone();
+        log.piece = PIECE_BYTES.max(length / PIECES_MAX);
+        facts.pin
     }
 
     /// What is there.
@@ -140,30 +201,36 @@ impl PartFile {
         lock(&self.log).done.clone()
     }
 
-    /// Empties the file, for the version that `pin` names; with `facts` a later run can go
-    /// on from it.
-    pub(crate) fn restart(&self, url: &Url, pin: &Pin, facts: bool) -> Result<(), Failure> {
+    /// Empties the file, for the version that `pin` names.
+    pub(crate) fn restart(&self, url: &Url, pin: &Pin, note: Note) -> Result<(), Failure> {
         let mut log = lock(&self.log);
-        // The order matters: facts never stand beside bytes that they are not about.
-        if log.text.take().is_some() {
+        // The order matters: facts never stand beside bytes that they are not about, nor
+        // bytes without facts, which would make the file a stranger's.
+        self.file.set_len(0).map_err(|e| self.failed(&e))?;
+        if log.is_marked {
             self.remove(PART_FACTS)?;
         }
         *log = Log {
             version: log.version + 1,
             ..Log::default()
         };
-        self.file.set_len(0).map_err(|e| self.failed(&e))?;
-        if facts && pin.validator().is_some() {
-            log.text = Some(self.create_facts(url, pin)?);
-        }
+        let resumable = note == Note::Version && pin.validator().is_some();
+        log.text = match note {
+            Note::Nothing => None,
+            _ if resumable => Some(self.begin_facts(url, pin)?),
+            _ => {
+                self.begin_facts(url, &Pin::default())?;
+                None
+            }
+        };
+        log.is_marked = note != Note::Nothing;
         log.piece = PIECE_BYTES.max(pin.total().unwrap_or(0) / PIECES_MAX);
         Ok(())
     }
 
-    fn create_facts(&self, url: &Url, pin: &Pin) -> Result<File, Failure> {
-        self.folder
-            .create_facts(&self.name, &Facts::new(url, pin.clone()))
-            .map_err(|e| self.failed(&e))
+    fn begin_facts(&self, url: &Url, pin: &Pin) -> Result<FactsFile, Failure> {
+        let facts = Facts::new(url, pin.clone());
+        FactsFile::begin(&self.folder, &self.name, &facts).map_err(|e| self.failed(&e))
     }
 
     /// Forgets what is there behind the first `kept` bytes.
@@ -228,31 +295,35 @@ impl PartFile {
     pub(crate) fn leave(&self, url: &Url, pin: &Pin) -> Result<bool, Failure> {
         let mut log = lock(&self.log);
         if pin.validator().is_some() && log.done.bytes() > 0 {
-            if log.text.is_none() {
-                log.text = self.create_facts(url, pin).ok();
+            if log.text.is_none() && !log.is_marked {
+                log.text = self.begin_facts(url, pin).ok();
+                log.is_marked = log.text.is_some();
             }
             let done = log.done.clone();
             if log.text.is_some() && log.write_down(done).is_ok() {
                 return Ok(true);
             }
         }
-        self.remove(PART_FACTS)?;
-        self.remove(PART)?;
+        drop(log);
+        self.discard()?;
         Ok(false)
     }
 
-    /// Removes what was written down: the file is whole.
+    /// Removes what was written down: the file has its name, or is gone.
     pub(crate) fn forget(&self) -> Result<(), Failure> {
-        match lock(&self.log).text.take() {
-            Some(_) => self.remove(PART_FACTS),
-            None => Ok(()),
+        let mut log = lock(&self.log);
+        log.text = None;
+        match std::mem::take(&mut log.is_marked) {
+            true => self.remove(PART_FACTS),
+            false => Ok(()),
         }
     }
 
     /// Removes the file.
     pub(crate) fn discard(&self) -> Result<(), Failure> {
-        self.forget()?;
-        self.remove(PART)
+        // Before its facts: without them it would be a stranger's for later runs.
+        self.remove(PART)?;
+        self.forget()
     }
 
     fn remove(&self, suffix: &str) -> Result<(), Failure> {
@@ -410,4 +481,69 @@ fn lock_part(folder: &Folder, name: &str) -> Result<Option<File>, Failure> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> Arc<Folder> {
+        let name = format!("greenloop-part-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Arc::new(Folder::open(&path).unwrap())
+    }
+
+    fn names(folder: &Folder) -> usize {
+        std::fs::read_dir(folder.path()).unwrap().count()
+    }
+
+    /// As after a kill -9, which writes nothing down.
+    #[test]
+    fn a_file_that_was_left_with_bytes_is_known_to_be_ours() {
+        let url: Url = "http://h/f".parse().unwrap();
+        let other: Url = "http://h/g".parse().unwrap();
+        let pin = Pin {
+            etag: Some("\"a\"".into()),
+            ..Pin::default()
+        };
+        for (pin, note, is_kept) in [
+            (&pin, Note::Version, true),
+            (&Pin::default(), Note::Version, false),
+            (&pin, Note::Owner, false),
+        ] {
+            let folder = folder("ours");
+            let open = |url| PartFile::open(&folder, "f", url, b"").unwrap();
+            let (file, found) = open(&url).unwrap();
+            assert_eq!(found, Pin::default());
+            file.restart(&url, pin, note).unwrap();
+            file.write_at(b"abc", 0).unwrap();
+            assert!(open(&url).is_none(), "it is locked");
+            drop(file);
+            assert!(open(&other).is_none());
+            let (file, found) = open(&url).unwrap();
+            assert_eq!(found.validator().is_some(), is_kept, "{note:?}");
+            // And from there on as if nothing had been.
+            file.restart(&url, pin, note).unwrap();
+            assert_eq!((file.done().end(), names(&folder)), (0, 2));
+            file.discard().unwrap();
+            assert_eq!(names(&folder), 0);
+            std::fs::remove_dir_all(folder.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn bytes_that_nobody_knows_are_not_touched() {
+        let folder = folder("foreign");
+        let url: Url = "http://h/f".parse().unwrap();
+        std::fs::write(folder.path_of("f.part"), b"abc").unwrap();
+        let open = |content| PartFile::open(&folder, "f", &url, content).unwrap();
+        for content in [&b""[..], b"ab", b"abd", b"xabc"] {
+            assert!(open(content).is_none());
+        }
+        assert!(open(b"abc").is_some());
+        assert!(open(b"abcd").is_some());
+        assert_eq!(std::fs::read(folder.path_of("f.part")).unwrap(), b"abc");
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
 }

@@ -81,9 +81,10 @@ impl Ranges {
         (start < end).then_some((start, end))
     }
 
-    /// As it is written down for a later run.
+    /// As it is written down for a later run: of more ranges than are read back, the
+    /// first, so that the others are fetched again.
     pub(crate) fn to_json(&self) -> Value {
-        json!(self.0)
+        json!(self.0.iter().take(RANGES_MAX).collect::<Vec<_>>())
     }
 
     /// What was written down; `None` if it is not a list of ranges in order.
@@ -115,6 +116,17 @@ mod tests {
             ranges.insert(*start, *end);
         }
         ranges
+    }
+
+    impl Ranges {
+        /// Tells whether all that is there is also in `other`.
+        pub(crate) fn is_within(&self, other: &Self) -> bool {
+            let mut both = other.clone();
+            for (start, end) in &self.0 {
+                both.insert(*start, *end);
+            }
+            both == *other
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn open(&self, wanted: &Wanted) -> Result<Opened, Failure> {
         let Wanted { folder, name } = wanted;
         let committer = &self.run.committer;
-        Part::open(folder, name, self.url, self.existing(), committer)
+        Part::open(folder, name, self.url, self.existing(), committer, &[])
     }
 
     /// One request and its body; a second and third request if the first shows that the

@@ -402,24 +402,72 @@ fn a_partial_file_named_by_the_server_is_found_again() {
     folder.assert_holds(&[("named.bin", &body)]);
 }
 
-/// Cases 29 and 30, without facts: nobody knows what the bytes are.
+/// Cases 29 and 30, without facts: nobody knows what the bytes are, or whose.
 #[test]
-fn a_partial_file_of_unknown_origin_is_not_built_on() {
+fn a_partial_file_of_unknown_origin_is_left_alone() {
+    // One that waits in memory, and one that is a partial file itself.
+    for length in [1000, LENGTH] {
+        let body = content(length, 0);
+        let note = "{\"some\":\"thing\"}\n";
+        for (foreign, note) in [
+            (vec![0_u8; 500], None),
+            (vec![0_u8; 2 * LENGTH], None),
+            (vec![0_u8; 500], Some(note)),
+            (body.clone(), Some(note)),
+            (Vec::new(), Some(note)),
+        ] {
+            let folder = Folder::new();
+            folder.write("f.part", &foreign);
+            let mut expected = vec![("f.1", &*body), ("f.part", &*foreign)];
+            if let Some(note) = note {
+                folder.write("f.part.json", note);
+                expected.push(("f.part.json", note.as_bytes()));
+            }
+            let served = body.clone();
+            let origin = Origin::start(move |request, wire| {
+                Served::new(&served, "\"a\"").answer(request, wire)
+            });
+            let outcome = only(downloader(&folder).run([origin.url("/f")]).unwrap());
+            assert_saved(&outcome);
+            assert_eq!(ranges(&origin), [None]);
+            folder.assert_holds(&expected);
+        }
+    }
+}
+
+/// What a run leaves that is killed just before a small file has its name, or just after a
+/// large one has begun.
+#[test]
+fn a_partial_file_with_nothing_of_its_own_is_taken() {
     let body = content(1000, 0);
-    for foreign in [vec![0_u8; 500], vec![0_u8; 2000], body.clone()] {
+    let facts = |url: &str| {
+        format!(
+            "{{\"greenloop\":2,\"url\":\"{url}\",\"etag\":null,\"last_modified\":null,\
+             \"total\":null}}\n"
+        )
+    };
+    for (part, has_facts) in [
+        (Some(&body[..]), false),
+        (Some(&body[..500]), false),
+        (Some(&b""[..]), false),
+        (Some(&b"something else"[..]), true),
+        // Of a file that has its name by now: they say nothing about the next one.
+        (None, true),
+    ] {
         let folder = Folder::new();
-        folder.write("f.part", &foreign);
-        folder.write("f.part.json", "{\"some\":\"thing\"}\n");
-        let body = body.clone();
         let served = body.clone();
         let origin =
             Origin::start(move |request, wire| Served::new(&served, "\"a\"").answer(request, wire));
-        let outcome = only(downloader(&folder).run([origin.url("/f")]).unwrap());
+        let url = origin.url("/f");
+        if let Some(part) = part {
+            folder.write("f.part", part);
+        }
+        if has_facts {
+            folder.write("f.part.json", facts(&url));
+        }
+        let outcome = only(downloader(&folder).run([url]).unwrap());
         assert_saved(&outcome);
-        assert_eq!(ranges(&origin), [None]);
-        // The stranger's note is left to the stranger.
-        let note = b"{\"some\":\"thing\"}\n";
-        folder.assert_holds(&[("f", &body), ("f.part.json", note)]);
+        folder.assert_holds(&[("f", &body)]);
     }
 }
 
