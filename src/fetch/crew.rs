@@ -23,7 +23,6 @@ use super::report::Event;
 use super::resume::{Pin, Segment};
 use super::segments::Job;
 use super::slot::Slot;
-use super::speed::Speed;
 use crate::sync::Event as Signal;
 use crate::util::lock;
 
@@ -170,19 +169,18 @@ impl<'a> Crew<'a> {
         slot: &mut Slot,
         mut before: impl FnMut(&Claim) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut speed = Speed::new(self.job.run.settings.network.speed_min);
+        let mut intake = self.job.intake();
         while left > 0 && !self.is_over() {
             before(claim)?;
             if claim.left() == 0 && !claim.extend() {
                 break;
             }
-            let Some(chunk) = self.job.chunk(&mut answer)? else {
+            let Some(chunk) = intake.chunk(&mut answer)? else {
                 let text = format!("the answer ended {left} bytes early");
                 return Err(Failure::new(FailureKind::BadResponse, text).transient());
             };
             let came = chunk.len() as u64;
             self.received.fetch_add(came, Ordering::Relaxed);
-            slot.came(came);
             // More than was announced is not ours to write.
             let ours = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
             left -= ours as u64;
@@ -190,7 +188,7 @@ impl<'a> Crew<'a> {
             self.job.tell(&Event::Progress {
                 bytes: self.claims.there(),
             });
-            speed.check(came)?;
+            intake.came(came, Some(&mut *slot))?;
             if !goes_on {
                 break;
             }

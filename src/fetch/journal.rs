@@ -1,10 +1,13 @@
 //! The journal of the runs into a folder: which URLs are done, so that the same list goes
 //! on where it was interrupted, and what version of each was saved.
 //!
-//! One file of JSON lines that only grows, shared by all runs into the folder at once: a
-//! group of lines is one `write` to its end. The first line that does not end is ignored.
-//! A run that brings everything removes it, unless another one uses it, it tells of files
-//! that this run was not about, or it is to be kept.
+//! One file of JSON lines that only grows: a group of lines is one `write` to its end. The
+//! first line that does not end is ignored. A run that brings everything removes it, unless
+//! it tells of files that this run was not about, or is to be kept.
+//!
+//! Invariant: one run at a time. It has the file locked from its start to its end, so two of
+//! one list do not both download all of it; the lock ends with the process, however that
+//! ends.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,7 +28,6 @@ use super::entry::Entry;
 use super::folder::Folder;
 use super::options::Naming;
 use super::plan::without_password;
-use crate::runtime::sleep::sleep;
 use crate::util::lock;
 
 /// The journal's name in its folder.
@@ -37,10 +39,8 @@ const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of lines that could not be written and are tried again with the next ones.
 const OWED_BYTES_MAX: usize = 1024 * 1024;
 
-/// How often the journal is tried while somebody holds it alone, which is only to remove
-/// it, and the pause after each try.
+/// How often it is opened: a run that ends may remove what has just been opened.
 const TRIES: u32 = 1000;
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// A file that was saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,9 +100,8 @@ struct Earlier {
 /// The file, and what we have done to it.
 #[derive(Debug, Default)]
 struct Open {
+    /// None: the run is over.
     file: Option<File>,
-    /// Bytes that were there and that we have added: in a larger one others have written.
-    bytes: u64,
     /// A write has failed: what is at the end may be half a line.
     is_torn: bool,
     /// Lines that are still to be written.
@@ -110,10 +109,7 @@ struct Open {
 }
 
 impl Journal {
-    /// Reads what is there. The file itself is made when the first line is written.
-    ///
-    /// # Switching
-    /// May switch, while another run removes it.
+    /// Reads what is there, for a run that begins; fails if another one goes on.
     pub(crate) fn open(folder: &Arc<Folder>, sync: bool) -> io::Result<Self> {
         let mut journal = Self {
             folder: folder.clone(),
@@ -123,17 +119,15 @@ impl Journal {
             open: Mutex::default(),
             sync,
         };
-        if let Some(file) = open_shared(folder, OFlags::empty(), pause)? {
-            let bytes = journal.read(&file)?;
-            let mut open = lock(&journal.open);
-            open.bytes = bytes + begin_line(&file)?;
-            open.file = Some(file);
-        }
+        let file = open_alone(folder)?;
+        journal.read(&file)?;
+        begin_line(&file)?;
+        lock(&journal.open).file = Some(file);
         Ok(journal)
     }
 
-    /// Notes the lines; returns the bytes that there are.
-    fn read(&mut self, file: &File) -> io::Result<u64> {
+    /// Notes the lines.
+    fn read(&mut self, file: &File) -> io::Result<()> {
         let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(0))?;
         let mut at = 0;
@@ -145,7 +139,7 @@ impl Journal {
                 .read_until(b'\n', &mut line)? as u64;
             if !line.ends_with(b"\n") {
                 self.unmet = AtomicUsize::new(self.earlier.len());
-                return Ok(at + read);
+                return Ok(());
             }
             if let Some((url, saved)) = parse(&line) {
                 let is_met = AtomicBool::new(false);
@@ -212,34 +206,32 @@ impl Journal {
         if text.is_empty() {
             return Ok(());
         }
-        let needs_file = lock(&self.open).file.is_none();
-        // Not under the lock: this may wait.
-        let opened = match needs_file {
-            true => open_shared(&self.folder, OFlags::CREATE, pause),
-            false => Ok(None),
-        };
         let mut open = lock(&self.open);
         open.owe(&text);
-        if let Some(file) = opened? {
-            open.bytes += begin_line(&file)?;
-            open.file = Some(file);
-        }
         open.write(self.sync)
     }
 
-    /// Ends the journal: everything was saved, so nobody needs it, save for other runs.
-    pub(crate) fn remove(&self) -> io::Result<()> {
+    /// Lets go of it. Nobody needs it where everything `is_done`, save for runs that this
+    /// one was not about; nor where nothing was done.
+    pub(crate) fn end(&self, is_done: bool) -> io::Result<()> {
         let open = std::mem::take(&mut *lock(&self.open));
         let Some(file) = open.file else {
             return Ok(());
         };
-        // It tells where runs that we know nothing about are to go on.
-        if self.unmet.load(Ordering::Relaxed) > 0 {
+        let is_needed = !is_done || self.unmet.load(Ordering::Relaxed) > 0;
+        if is_needed && file.metadata()?.len() > 0 {
             return Ok(());
         }
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if file.metadata()?.len() == open.bytes => self.folder.remove(JOURNAL),
-            Ok(()) | Err(_) => Ok(()),
+        // With the lock, which only then ends.
+        self.folder.remove(JOURNAL)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Of a run that did not come about.
+        if let Err(error) = self.end(false) {
+            log::warn!("ending the journal: {error}");
         }
     }
 }
@@ -258,7 +250,7 @@ impl Open {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         };
         if self.is_torn {
-            self.bytes += begin_line(file)?;
+            begin_line(file)?;
         }
         // Until all of it is written.
         self.is_torn = true;
@@ -266,10 +258,7 @@ impl Open {
         while !rest.is_empty() {
             match file.write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(written) => {
-                    self.bytes += written as u64;
-                    rest = &rest[written..];
-                }
+                Ok(written) => rest = &rest[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -280,54 +269,39 @@ impl Open {
     }
 }
 
-/// Lets whoever holds the journal go on.
-fn pause() -> io::Result<()> {
-    sleep(PAUSE).map_err(io::Error::other)
-}
-
-/// Opens the journal, for adding, together with others who do; `None` if it is not there.
-fn open_shared(
-    folder: &Folder,
-    how: OFlags,
-    mut pause: impl FnMut() -> io::Result<()>,
-) -> io::Result<Option<File>> {
-    let flags = how | OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// Opens the journal and locks it, making one if there is none.
+fn open_alone(folder: &Folder) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     // For the owner only: addresses may hold tokens.
     let mode = Mode::RUSR | Mode::WUSR;
     for _ in 0..TRIES {
-        let file = match openat(folder.fd(), JOURNAL, flags | OFlags::NONBLOCK, mode) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) if !how.contains(OFlags::CREATE) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // Where there are no locks, it is shared without.
-        if flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK) {
-            // Somebody is about to remove it.
-            drop(file);
-            pause()?;
-            continue;
+        let file = File::from(openat(folder.fd(), JOURNAL, flags, mode)?);
+        // Where there are no locks, it is opened without.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            break;
         }
         let ours = file.metadata()?.ino();
         match statat(folder.fd(), JOURNAL, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if stat.st_ino == ours => return Ok(Some(file)),
+            Ok(stat) if stat.st_ino == ours => return Ok(file),
+            // Its run has ended since, and removed it.
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let text = "another process keeps it locked";
+    let text = "another run is saving to this folder (only runs without a journal, \
+                --no-journal, do so at the same time)";
     Err(io::Error::new(io::ErrorKind::WouldBlock, text))
 }
 
-/// Ends a line that was cut off, so that the next one is read; returns the bytes that this
-/// took.
-fn begin_line(mut file: &File) -> io::Result<u64> {
+/// Ends a line that was cut off, so that the next one is read.
+fn begin_line(mut file: &File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut last = [0];
     if length > 0 && file.read_at(&mut last, length - 1)? == 1 && last != *b"\n" {
         file.write_all(b"\n")?;
-        return Ok(1);
     }
-    Ok(0)
+    Ok(())
 }
 
 fn to_line(url: &Url, saved: &Saved) -> String {
@@ -427,6 +401,7 @@ mod tests {
         (&file).write_all(b"{\"done\":\"htt").unwrap();
         lock(&journal.open).file = Some(file);
         journal.add([(&url(3), &saved(3))]).unwrap();
+        drop(journal);
         let again = Journal::open(&folder, false).unwrap();
         for n in 1..=3 {
             assert_eq!(again.saved(&url(n), None), Some(saved(n)), "{n}");
@@ -435,30 +410,47 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_somebody_removes_is_waited_for() {
-        let folder = folder("locked");
-        let journal = Journal::open(&folder, false).unwrap();
-        journal.add([(&url(1), &saved(1))]).unwrap();
-        drop(journal);
-        let lock = || {
-            let file = File::open(folder.path_of(JOURNAL)).unwrap();
-            flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
-            file
-        };
-        let (mut locked, mut pauses) = (Some(lock()), 0);
-        let opened = open_shared(&folder, OFlags::empty(), || {
-            pauses += 1;
-            if pauses == 150 {
-                locked = None;
+    fn one_run_has_the_journal_and_the_next_one_finds_what_it_did() {
+        let folder = folder("alone");
+        let one = Journal::open(&folder, false).unwrap();
+        let refused = Journal::open(&folder, false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        one.add([(&url(1), &saved(1))]).unwrap();
+        one.end(false).unwrap();
+        // Its run may still be around; the folder is free.
+        let next = Journal::open(&folder, false).unwrap();
+        drop(one);
+        assert_eq!(next.saved(&url(1), None), Some(saved(1)));
+        next.end(true).unwrap();
+        assert!(!folder.path_of(JOURNAL).exists());
+        // Nothing was done in this one.
+        drop(Journal::open(&folder, false).unwrap());
+        assert!(!folder.path_of(JOURNAL).exists());
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn runs_that_begin_and_end_in_turn_never_have_it_together() {
+        use std::sync::atomic::AtomicU32;
+
+        let folder = folder("turns");
+        let (inside, had) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Ok(journal) = Journal::open(&folder, false) else {
+                            continue;
+                        };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        had.fetch_add(1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        journal.end(true).unwrap();
+                    }
+                });
             }
-            Ok(())
         });
-        assert!(opened.unwrap().is_some());
-        assert_eq!(pauses, 150);
-        // Not without end, and not as if there were none.
-        let _locked = lock();
-        let opened = open_shared(&folder, OFlags::CREATE, || Ok(()));
-        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(had.into_inner() > 0);
         std::fs::remove_dir_all(folder.path()).unwrap();
     }
 }

@@ -38,29 +38,29 @@ impl Meter {
         FileLimit(self.each.map(|speed| Arc::new(Limiter::new(speed.get()))))
     }
 
-    /// Takes `bytes` that have come, and waits while they are ahead of the limits; returns
-    /// for how long.
+    /// Counts `bytes` that have come; true for those that use the quota up.
+    pub(crate) fn count(&self, bytes: u64) -> bool {
+        let before = self.received.fetch_add(bytes, Ordering::Relaxed);
+        self.quota.is_some_and(|quota| {
+            before < quota.get() && before.saturating_add(bytes) >= quota.get()
+        })
+    }
+
+    /// Waits while `bytes` that have come are ahead of the limits; returns for how long.
     ///
     /// # Switching
     /// May switch, if there is a limit.
-    pub(crate) fn came(
+    pub(crate) fn hold_back(
         &self,
         bytes: u64,
         file: &FileLimit,
         deadline: Deadline,
     ) -> Result<Duration, Failure> {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
         let mut waited = Duration::ZERO;
         // The file's own first: who is slow there takes nobody's turn here.
         for limiter in [file.0.as_deref(), self.all.as_ref()].into_iter().flatten() {
             waited += limiter.pay(bytes, deadline)?;
         }
         Ok(waited)
-    }
-
-    /// Nothing more is to be begun.
-    pub(crate) fn is_over_quota(&self) -> bool {
-        self.quota
-            .is_some_and(|quota| self.received.load(Ordering::Relaxed) >= quota.get())
     }
 }

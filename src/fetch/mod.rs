@@ -13,7 +13,7 @@
 //! | what is to be fetched | `list/`, `glob`, `plan`, `entry`, `seen` |
 //! | which run, which download | `run`, `flow`, `ticket`, `attempts`, `worker`, `stop`, `report`, `failure` |
 //! | where it goes | `place`, `template`, `name`, `folders`, `folder`, `there`, `unchanged` |
-//! | when, how fast, from which host | `slot`, `hosts`, `gate`, `width`, `auto`, `breaker`, `budget`, `retry`, `mirrors`, `limit`, `meter`, `speed` |
+//! | when, how fast, from which host | `slot`, `hosts`, `gate`, `width`, `auto`, `breaker`, `budget`, `retry`, `mirrors`, `limit`, `meter`, `speed`, `intake` |
 //! | how it is asked | `client/`, `reactor`, `decode`, `statuses` |
 //! | how bytes become a file | `part`, `part_file`, `facts`, `facts_file`, `resume`, `space`, `commit`, `journal` |
 //! | how many fetch one file | `segments`, `crew`, `claims`, `ranges` |
@@ -63,6 +63,7 @@ mod glob;
 mod hasher;
 mod heard;
 mod hosts;
+mod intake;
 mod integrity;
 mod journal;
 mod limit;

@@ -171,6 +171,10 @@ pub struct Report {
     pub elapsed: Duration,
     /// The run was stopped before its end: URLs may be left that were not looked at.
     pub is_stopped: bool,
+    /// It was stopped by its [quota](super::Downloader::quota): URLs are left that had not
+    /// begun when that was used up. Those among them that had been read from the input count
+    /// as failed, with [`FailureKind::Stopped`].
+    pub is_over_quota: bool,
     /// How many failed of each class.
     pub failures: BTreeMap<FailureKind, u64>,
     /// Why the cookies could not be written down at the end
@@ -188,7 +192,8 @@ impl Report {
     }
 
     /// The class of what failed, if it is one: stopped downloads do not count where
-    /// something else has failed, which is why they were stopped.
+    /// something else has failed, which is why they were stopped. A run that was stopped
+    /// before anything failed is of their class.
     ///
     /// # Examples
     ///
@@ -200,7 +205,10 @@ impl Report {
     /// # Ok::<(), greenloop::Error>(())
     /// ```
     pub fn failure_kind(&self) -> Option<FailureKind> {
-        only_kind(&self.failures)
+        match self.is_stopped && self.failures.is_empty() {
+            true => Some(FailureKind::Stopped),
+            false => only_kind(&self.failures),
+        }
     }
 
     pub(crate) fn add(&mut self, outcome: &Outcome) {

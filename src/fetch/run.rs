@@ -2,6 +2,7 @@
 //! gathers the outcomes.
 
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -101,10 +102,8 @@ impl Run {
         let started = Instant::now();
         let mut seen = Seen::default();
         let mut id = 0;
-        let mut cut_off = false;
         for entry in input {
-            if self.meter.is_over_quota() {
-                cut_off = true;
+            if self.stop.is_closed() {
                 break;
             }
             if !seen.insert(&entry) {
@@ -121,6 +120,8 @@ impl Run {
                 break;
             }
         }
+        // An input that was still open then may have been ended for it (see `on_stop`).
+        let cut_off = self.stop.is_closed();
         if self.flow.drained().is_err() {
             self.stop.stop();
             shield(|| self.flow.drained()).unwrap_or_else(|e| log::error!("waiting: {e}"));
@@ -129,21 +130,23 @@ impl Run {
         let mut report = std::mem::take(&mut *lock(&self.report));
         report.outcomes.sort_unstable_by_key(|outcome| outcome.id);
         report.elapsed = started.elapsed();
-        report.is_stopped = cut_off || self.stop.is_stopped();
+        let not_begun = report.failures.contains_key(&FailureKind::Stopped);
+        report.is_over_quota = self.stop.is_closed() && (cut_off || not_begun);
+        report.is_stopped = report.is_over_quota || self.stop.is_stopped();
         self.end_journal(&report);
         report
     }
 
-    /// Nobody goes on where everything is done.
+    /// Lets go of the journal. Nobody goes on where everything is done.
     fn end_journal(&self, report: &Report) {
-        if let Some(journal) = &self.journal
-            && report.is_success()
+        let is_done = report.is_success()
             && !self.settings.disk.keep_journal
             // It tells what versions the files are of.
-            && !self.settings.naming.newer
-            && let Err(error) = journal.remove()
+            && !self.settings.naming.newer;
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.end(is_done)
         {
-            log::warn!("removing the journal: {error}");
+            log::warn!("ending the journal: {error}");
         }
     }
 
@@ -234,7 +237,16 @@ impl Run {
 
 fn open_journal(folder: &Arc<Folder>, settings: &Settings) -> Result<Journal> {
     Journal::open(folder, settings.disk.flush != Flush::Never).map_err(|error| {
-        let path = folder.path_of(JOURNAL);
-        Failure::file(&error, format_args!("opening {}", path.display())).into()
+        let failure = match error.kind() {
+            io::ErrorKind::WouldBlock => Failure::new(
+                FailureKind::CannotCreate,
+                format!("{}: {error}", folder.path().display()),
+            ),
+            _ => {
+                let path = folder.path_of(JOURNAL);
+                Failure::file(&error, format_args!("opening {}", path.display()))
+            }
+        };
+        failure.into()
     })
 }

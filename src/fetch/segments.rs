@@ -28,6 +28,7 @@ use super::client::{Answer, Ask, Rest};
 use super::crew::{Crew, End};
 use super::failure::Failure;
 use super::hosts::{Host, ended};
+use super::intake::Intake;
 use super::meter::FileLimit;
 use super::part_file::{PartFile, Writer};
 use super::plan::{Entry, without_password};
@@ -65,13 +66,9 @@ impl Job<'_> {
         self.run.client.get(&ask, self.deadline)
     }
 
-    pub(crate) fn chunk(&self, answer: &mut Answer) -> Result<Option<bytes::Bytes>, Failure> {
-        let chunk = answer.chunk(self.run.settings.network.idle_timeout, self.deadline)?;
-        if let Some(chunk) = &chunk {
-            let bytes = chunk.len() as u64;
-            self.run.meter.came(bytes, &self.limit, self.deadline)?;
-        }
-        Ok(chunk)
+    /// What takes an answer that has begun.
+    pub(crate) fn intake(&self) -> Intake<'_> {
+        Intake::new(self.run, &self.limit, self.deadline)
     }
 
     /// The failure that an answer without a file stands for.

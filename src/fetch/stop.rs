@@ -71,6 +71,8 @@ impl Stop {
     pub(crate) fn begin_run(&self, on_stop: Option<OnStop>) -> Arc<RunStop> {
         let run = Arc::new(RunStop {
             stopped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             active: Mutex::default(),
             on_stop,
         });
@@ -108,25 +110,59 @@ pub(crate) type OnStop = Arc<dyn Fn() + Send + Sync>;
 /// Ends one run.
 pub(crate) struct RunStop {
     stopped: AtomicBool,
+    /// Nothing more begins.
+    closed: AtomicBool,
+    /// `on_stop` was called.
+    told: AtomicBool,
     /// Downloads that have not ended, by their id.
-    /// `None` for one that is just being started.
-    active: Mutex<HashMap<u64, Option<Handle>>>,
+    active: Mutex<HashMap<u64, Active>>,
     on_stop: Option<OnStop>,
+}
+
+/// A download that has not ended.
+#[derive(Default)]
+struct Active {
+    /// `None` for one that is just being started.
+    handle: Option<Handle>,
+    /// It has made a request.
+    has_begun: bool,
 }
 
 impl RunStop {
     /// Stops the run.
     pub(crate) fn stop(&self) {
-        if self.stopped.swap(true, Ordering::SeqCst) {
-            return;
+        if !self.stopped.swap(true, Ordering::SeqCst) {
+            self.end(|_| true);
         }
-        let active: Vec<_> = lock(&self.active).values().flatten().cloned().collect();
-        for handle in active {
+    }
+
+    /// Lets nothing more begin: downloads that have not made a request end without one, and
+    /// the others go on.
+    pub(crate) fn close(&self) {
+        if !self.closed.swap(true, Ordering::SeqCst) {
+            self.end(|download| !download.has_begun);
+        }
+    }
+
+    fn end(&self, ends: impl Fn(&Active) -> bool) {
+        let ended: Vec<_> = lock(&self.active)
+            .values()
+            .filter(|download| ends(download))
+            .filter_map(|download| download.handle.clone())
+            .collect();
+        for handle in ended {
             handle.kill();
         }
-        if let Some(on_stop) = &self.on_stop {
+        if let Some(on_stop) = &self.on_stop
+            && !self.told.swap(true, Ordering::SeqCst)
+        {
             on_stop();
         }
+    }
+
+    /// Nothing more is let begin, though what has may go on.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -134,25 +170,42 @@ impl RunStop {
     }
 
     fn kill(&self, id: u64) -> bool {
-        let handle = lock(&self.active).get(&id).cloned().flatten();
+        let active = lock(&self.active);
+        let handle = active.get(&id).and_then(|active| active.handle.clone());
+        drop(active);
         handle.inspect(Handle::kill).is_some()
     }
 
     /// Makes a place for a download that is about to start; false if all are stopped.
     pub(crate) fn enlist(&self, id: u64) -> bool {
-        lock(&self.active).insert(id, None);
+        lock(&self.active).insert(id, Active::default());
         !self.is_stopped()
     }
 
     /// Takes the handle of a download that was started, unless it has ended by now.
     pub(crate) fn list(&self, id: u64, handle: Handle) {
+        let mut has_begun = false;
         if let Some(place) = lock(&self.active).get_mut(&id) {
-            *place = Some(handle.clone());
+            place.handle = Some(handle.clone());
+            has_begun = place.has_begun;
         }
         // A stop that came in between has not seen it.
-        if self.is_stopped() {
+        if self.is_stopped() || self.is_closed() && !has_begun {
             handle.kill();
         }
+    }
+
+    /// A download is about to make its first request; false if it may not.
+    pub(crate) fn begin(&self, id: u64) -> bool {
+        let mut active = lock(&self.active);
+        // Under the lock: whoever closes has it afterwards, and finds this one begun.
+        if self.is_closed() {
+            return false;
+        }
+        if let Some(place) = active.get_mut(&id) {
+            place.has_begun = true;
+        }
+        true
     }
 
     /// Forgets a download that has ended.

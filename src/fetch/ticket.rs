@@ -178,6 +178,23 @@ impl Ticket {
         }
     }
 
+    /// Says of a download that has been ended without a request why it never began.
+    fn explained(&self, end: End, tries: u32) -> End {
+        let stop = &self.run.stop;
+        match end {
+            End::Failed(failure)
+                if failure.kind() == FailureKind::Stopped
+                    && tries == 0
+                    && stop.is_closed()
+                    && !stop.is_stopped() =>
+            {
+                let text = "not begun: as many bytes have come as the quota allows";
+                End::Failed(Failure::new(FailureKind::Stopped, text))
+            }
+            end => end,
+        }
+    }
+
     /// Tells the end, and adds it to the report.
     fn tell_end(&mut self) {
         let end = self.end.take().unwrap_or_else(|| {
@@ -204,6 +221,7 @@ impl Ticket {
             verified,
             given: _,
         } = std::mem::take(&mut self.facts);
+        let end = self.explained(end, tries);
         let outcome = Outcome {
             id: self.id,
             list: self.entry.list().cloned(),

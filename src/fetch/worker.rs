@@ -12,6 +12,7 @@ use super::decode::Decoder;
 use super::entry::Entry;
 use super::failure::{Failure, FailureKind};
 use super::hosts::Host;
+use super::intake::Intake;
 use super::meter::FileLimit;
 use super::part::{Opened, Part};
 use super::plan::{host_key, without_password};
@@ -19,7 +20,6 @@ use super::report::{End, Event};
 use super::resume::{Pin, Verdict, judge};
 use super::run::Run;
 use super::slot::Slot;
-use super::speed::Speed;
 use super::there::{Found, Wanted};
 use super::ticket::FactsOfRun;
 use super::verify::Verification;
@@ -110,8 +110,9 @@ impl<'a> Worker<'a> {
     /// partial file is of no use, or that there is one.
     pub(crate) fn attempt(&mut self) -> Result<Finish, Failure> {
         let run = self.run;
-        self.slot = Some(run.hosts.admit(&self.host, self.deadline, &run.flow)?);
-        self.start();
+        let slot = run.hosts.admit(&self.host, self.deadline, &run.flow)?;
+        self.start()?;
+        self.slot = Some(slot);
         let asked = self.ask();
         match (asked, self.slot.take()) {
             (Ok(finish), Some(slot)) => {
@@ -241,15 +242,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The first request: the clock begins.
-    fn start(&mut self) {
-        if self.started.is_none() {
-            self.started = Some(Instant::now());
-            self.deadline = Deadline::from(self.run.settings.network.total_timeout);
-            self.tell(&Event::Started {
-                url: &without_password(self.url),
-            });
+    /// The first request: the clock begins, unless nothing is to begin any more.
+    fn start(&mut self) -> Result<(), Failure> {
+        if self.started.is_some() {
+            return Ok(());
         }
+        if !self.run.stop.begin(self.id) {
+            return Err(Failure::new(FailureKind::Stopped, "not begun"));
+        }
+        self.started = Some(Instant::now());
+        self.deadline = Deadline::from(self.run.settings.network.total_timeout);
+        self.tell(&Event::Started {
+            url: &without_password(self.url),
+        });
+        Ok(())
     }
 
     /// Makes ready for a whole file.
@@ -320,11 +326,10 @@ impl<'a> Worker<'a> {
         self.run.settings.network.check_size(size)?;
         let mut decoder = answer.decoder()?;
         let mut left = expected;
-        let mut speed = Speed::new(self.run.settings.network.speed_min);
+        let limit = self.file_limit.clone();
+        let mut intake = Intake::new(self.run, &limit, self.deadline);
         while left != Some(0) {
-            let Some(chunk) =
-                answer.chunk(self.run.settings.network.idle_timeout, self.deadline)?
-            else {
+            let Some(chunk) = intake.chunk(&mut answer)? else {
                 break;
             };
             // More than was announced is not ours to write.
@@ -335,15 +340,7 @@ impl<'a> Worker<'a> {
             left = left.map(|left| left - take as u64);
             at += self.store(&chunk[..take], decoder.as_mut(), at)?;
             self.tell(&Event::Progress { bytes: at });
-            speed.check(take as u64)?;
-            if let Some(slot) = &mut self.slot {
-                slot.came(take as u64);
-            }
-            let waited = self
-                .run
-                .meter
-                .came(take as u64, &self.file_limit, self.deadline)?;
-            speed.pardon(waited);
+            intake.came(take as u64, self.slot.as_mut())?;
         }
         if let Some(decoder) = &decoder {
             decoder.finish()?;

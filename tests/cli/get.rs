@@ -246,3 +246,32 @@ fn ctrl_c_ends_a_get_that_waits_for_its_list() {
     assert_eq!(get.finish().code, 130);
     assert_eq!(folder.names(), ["file-3"]);
 }
+
+/// Case 79: the second one brings nothing twice, and says why.
+#[test]
+fn two_gets_of_one_list_into_one_folder_do_not_both_run() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let first = interrupted(&origin, &folder);
+    let urls = [origin.url("file-10"), origin.url("stall-400000")];
+    let get = |more: &[&str]| {
+        let get = greenloop(["get", &urls[0], &urls[1]].iter().chain(more));
+        get.folder(folder.path()).run()
+    };
+    let before = folder.names();
+    let run = get(&[]);
+    run.fails_with(
+        16,
+        &["another run is saving to this folder", "--no-journal"],
+    );
+    assert_eq!((run.stdout.as_str(), folder.names()), ("", before));
+    // Killed, it leaves the folder to the next one, which goes on.
+    first.signal(Signal::KILL);
+    assert_eq!(first.finish().signal, Some(9));
+    let run = get(&["--json"]);
+    let told = run.succeeds();
+    assert!(
+        told.contains("\"skipped\":1") && told.contains("\"saved\":1"),
+        "{run:?}"
+    );
+    assert_eq!(folder.names(), ["file-10", "stall-400000"]);
+}

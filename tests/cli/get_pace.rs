@@ -142,3 +142,36 @@ fn get_refuses_what_is_no_pace() {
         assert_eq!(run.code, 2, "{args:?}: {run:?}");
     }
 }
+
+#[test]
+fn get_says_that_the_quota_has_ended_it_and_how_to_go_on() {
+    let (origin, folder) = (Origin::start(0, ""), Folder::new());
+    let urls = (0..6).map(|n| format!("http://{}/{n}", origin.address));
+    let urls: Vec<_> = urls.collect();
+    let get = |more: &[&str]| {
+        let get = greenloop(["get", "-j", "1"].iter().chain(more)).args(&urls);
+        get.folder(folder.path()).run()
+    };
+    let requests = || origin.requests.load(Ordering::SeqCst);
+    let run = get(&["-Q", "20K"]);
+    assert_eq!((run.code, requests()), (7, 2), "{run:?}");
+    let hint = "is used up: the same command goes on";
+    assert!(
+        run.stdout.contains("the quota of 20") && run.stdout.contains(hint),
+        "{run:?}"
+    );
+    let run = get(&["-Q", "20K", "--json"]);
+    assert_eq!((run.code, requests()), (7, 4), "{run:?}");
+    let last = run.stdout.lines().last().unwrap();
+    for told in [
+        "\"saved\":2,\"skipped\":2",
+        "\"quota_reached\":true",
+        "\"exitcode\":7",
+    ] {
+        assert!(last.contains(told), "{run:?}");
+    }
+    let run = get(&["--json"]);
+    let told = run.succeeds();
+    assert!(told.contains("\"quota_reached\":false"), "{run:?}");
+    assert_eq!(requests(), 6);
+}

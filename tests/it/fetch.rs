@@ -5,6 +5,7 @@
 mod again;
 mod auth;
 mod cases;
+mod combined;
 mod cookies;
 mod decode;
 mod dry_run;

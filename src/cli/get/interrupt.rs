@@ -61,8 +61,16 @@ impl Interrupt {
 
 const STOPPING: &str = "stopping; once more ends at once";
 
-/// How to go on after an interrupt.
-pub(super) fn resume_hint(args: &GetArgs) -> &'static str {
+/// What is said after an interrupt.
+pub(super) fn resume_hint(args: &GetArgs) -> String {
+    match how_to_go_on(args) {
+        Some(how) => format!("interrupted: partial files are kept; {how}"),
+        None => "interrupted".to_owned(),
+    }
+}
+
+/// How to go on with what is left; `None` where nothing is saved.
+pub(super) fn how_to_go_on(args: &GetArgs) -> Option<&'static str> {
     let reads_list = args
         .input
         .input_file
@@ -73,18 +81,11 @@ pub(super) fn resume_hint(args: &GetArgs) -> &'static str {
         args.disk.no_journal,
         reads_list,
     ) {
-        (true, ..) => "interrupted",
-        (false, false, false) => "interrupted: partial files are kept; the same command goes on",
-        (false, false, true) => {
-            "interrupted: partial files are kept; the same command and list goes on"
-        }
+        (true, ..) => None,
+        (false, false, false) => Some("the same command goes on"),
+        (false, false, true) => Some("the same command and list goes on"),
         // Nobody remembers what is done.
-        (false, true, false) => {
-            "interrupted: partial files are kept; the same command with --existing skip goes on"
-        }
-        (false, true, true) => {
-            "interrupted: partial files are kept; the same command and list with --existing skip \
-             goes on"
-        }
+        (false, true, false) => Some("the same command with --existing skip goes on"),
+        (false, true, true) => Some("the same command and list with --existing skip goes on"),
     }
 }

@@ -113,6 +113,11 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
         "programs of --on-download-… that failed",
     ),
     ("stopped", "E", "whether the run was stopped before its end"),
+    (
+        "quota_reached",
+        "E",
+        "whether that was for the quota, with URLs left that had not begun",
+    ),
     ("failures", "E", "how many failed of each class"),
 ];
 
@@ -253,6 +258,7 @@ pub(super) fn summary(text: &mut String, report: &Report, sums: &Sums) {
         .put("unverified", sums.unverified)
         .put("hooks_failed", sums.hooks_failed)
         .put("stopped", report.is_stopped)
+        .put("quota_reached", report.is_over_quota)
         .put("exitcode", sums.code);
     let mut object = with_speed(object, report.received, report.elapsed);
     object.key("failures");

@@ -142,7 +142,7 @@ fn finish(
     }
     if signal.is_some() {
         watcher.say(To::Error, |text| {
-            text.push_str(resume_hint(args));
+            text.push_str(&resume_hint(args));
             text.push('\n');
         });
     }

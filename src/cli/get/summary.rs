@@ -2,6 +2,7 @@
 
 use super::again::Again;
 use super::ends::{AGAIN_MAX, Gathered};
+use super::interrupt::how_to_go_on;
 use crate::cli::args::GetArgs;
 use crate::cli::units::{show_bytes, show_count, show_duration};
 use crate::fetch::{FailureKind, Report};
@@ -27,6 +28,17 @@ pub(super) fn words(
         (false, false) => counts("saved", report.saved, report.received, report),
     };
     text.push('\n');
+    if report.is_over_quota {
+        let _ = write!(
+            text,
+            "the quota of {} is used up",
+            show_bytes(args.pace.quota)
+        );
+        if let Some(how) = how_to_go_on(args) {
+            let _ = write!(text, ": {how}");
+        }
+        text.push('\n');
+    }
     if args.watch.slowest.is_some() || report.elapsed >= LONG {
         add_slowest(&mut text, gathered);
     }

@@ -92,6 +92,10 @@ impl Downloader {
     ///
     /// A later run skips what it tells to be done, if the file is still there. It is
     /// removed at the end of a run that brings everything.
+    ///
+    /// One run at a time has the journal of a folder: another one, of this process or of
+    /// another, fails before its first request. Runs without a journal may share a folder;
+    /// they give each other's files a number, and two of one list bring everything twice.
     pub fn journal(mut self, journal: bool) -> Self {
         self.settings.disk.journal = journal;
         self

@@ -179,7 +179,10 @@ impl Downloader {
     }
 
     /// Begins nothing more once so many bytes have been received; what is under way then
-    /// goes on to its end. Default: no limit; zero is none either.
+    /// goes on to its end, also in further attempts. Default: no limit; zero is none either.
+    ///
+    /// What had been read of the input ends without a request, and
+    /// [`Report::is_over_quota`](super::super::Report::is_over_quota) tells.
     pub fn quota(mut self, bytes: u64) -> Self {
         self.settings.pace.quota = NonZeroU64::new(bytes);
         self

@@ -33,6 +33,9 @@ impl Downloader {
     /// fetch. A server that does not keep to a range loses the segments, never the file;
     /// a file that changes meanwhile starts over.
     ///
+    /// Where the file is hashed, what came out of order is read back when all is there: the
+    /// hash costs one more read of the file, mostly from memory.
+    ///
     /// All segments of a file count as one for [`jobs`](Self::jobs). For
     /// [`per_host`](Self::per_host) each counts as the request that it is, and only takes
     /// what is free: it waits for no slot.

@@ -169,6 +169,8 @@ impl Downloader {
 
     /// A hash to compute of every file while it is written, for
     /// [`Outcome::checksums`](crate::fetch::Outcome). Default: those that are compared.
+    ///
+    /// What did not come in order (segments, the front of a resumed file) is read back.
     pub fn hash(mut self, algorithm: Algorithm) -> Self {
         self.settings.verify.hashes.push(algorithm);
         self

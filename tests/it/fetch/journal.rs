@@ -1,9 +1,9 @@
 //! The journal: what an interrupted run has left to do, and what it does not tell.
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
-use greenloop::fetch::{Checksum, Entry, Event, Existing};
+use greenloop::fetch::{Checksum, Entry, Event, Existing, Failure};
 
 use super::*;
 
@@ -86,26 +86,39 @@ fn another_list_leaves_the_journal_to_the_one_that_was_interrupted() {
     assert_eq!(folder.names(), ["a", "b", "other", "stalled"]);
 }
 
-/// What one run has added is not removed by another that was there at the same time.
+/// Case 79, in one process.
 #[test]
-fn a_run_leaves_what_others_have_added() {
+fn a_folder_has_one_run_at_a_time() {
     let (folder, origin) = (Folder::new(), origin());
-    let first = entries(&origin, ["/a", "/c"]);
-    // The other one is over before this one is.
     let other = Mutex::new(Some((downloader(&folder), origin.url("/b"))));
+    let refused = Arc::new(Mutex::new(None));
+    let error = refused.clone();
     let observer = move |_: u64, event: &Event<'_>| {
         if matches!(event, Event::Done(_))
             && let Some((other, url)) = other.lock().unwrap().take()
         {
-            let run = std::thread::spawn(move || other.run([url]).unwrap());
-            assert!(run.join().unwrap().is_success());
+            let run = std::thread::spawn(move || other.run([url]).unwrap_err());
+            *error.lock().unwrap() = Some(run.join().unwrap());
         }
     };
+    let first = entries(&origin, ["/a", "/c"]);
     let run = downloader(&folder).jobs(1).observer(observer).run(first);
     assert!(run.unwrap().is_success());
-    assert!(has_journal(&folder), "b is told of there only");
+    let error = refused.lock().unwrap().take().unwrap();
+    let text = error.to_string();
+    assert!(
+        text.contains("another run") && text.contains(&*folder.path().to_string_lossy()),
+        "{text}"
+    );
+    let failure = std::error::Error::source(&error).unwrap();
+    let failure = failure.downcast_ref::<Failure>().unwrap();
+    assert_eq!(failure.kind(), FailureKind::CannotCreate);
+    let paths = |origin: &Origin| origin.requests().len();
+    assert_eq!(paths(&origin), 2, "the other one asked for nothing");
+    // And the next one has it, right after the end of the first.
     let report = downloader(&folder).run(entries(&origin, ["/b"])).unwrap();
-    assert_eq!(report.skipped, 1);
+    assert!(report.is_success());
+    assert!(!has_journal(&folder));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use greenloop::fetch::{Entry, Event};
@@ -282,10 +282,55 @@ fn nothing_is_begun_beyond_the_quota() {
     let list = (0..50).map(|n| origin.url(&format!("/{n}/1000")));
     let downloader = downloader(&folder).jobs(1).quota(2500);
     let report = downloader.run(list).unwrap();
-    assert_eq!(report.failed, 0);
-    // Four are taken ahead for each that may run.
-    assert!((3..=8).contains(&report.saved), "{}", report.saved);
-    assert!(report.is_stopped && !report.is_success());
+    assert_eq!((report.saved, origin.requests().len()), (3, 3));
+    assert!(report.is_over_quota && report.is_stopped && !report.is_success());
+    assert_eq!(report.failure_kind(), Some(FailureKind::Stopped));
+    // Those that had been taken from the input say so.
+    let left = report.outcomes.iter().filter_map(Outcome::failure);
+    for failure in left {
+        assert!(failure.to_string().contains("the quota"), "{failure}");
+    }
+}
+
+/// Retries of what has begun included.
+#[test]
+fn what_has_begun_goes_on_beyond_the_quota() {
+    let folder = Folder::new();
+    let (begun, both) = (Mutex::new(0), Condvar::new());
+    let body = content(300_000, 0);
+    let origin = Origin::start(move |request, wire| {
+        let served = crate::origin::Served::new(&body, "\"a\"");
+        if request.nth > 0 {
+            return served.answer(request, wire);
+        }
+        let mut begun = begun.lock().unwrap();
+        *begun += 1;
+        both.notify_all();
+        let patience = Duration::from_secs(10);
+        drop(both.wait_timeout_while(begun, patience, |begun| *begun < 2));
+        served.cut(200_000, Then::Close).answer(request, wire)
+    });
+    // Half of the slots until the host has answered.
+    let downloader = downloader(&folder).jobs(4).quota(1);
+    let report = downloader.run(urls(&origin, 2)).unwrap();
+    assert_eq!(report.saved, 2, "{report:?}");
+    assert_eq!(origin.requests().len(), 4);
+}
+
+#[test]
+fn an_input_that_waits_for_more_is_ended_by_the_quota() {
+    let folder = Folder::new();
+    let origin = zeros();
+    let (more, input) = std::sync::mpsc::channel();
+    more.send(origin.url("/0/1000")).unwrap();
+    let more = Mutex::new(Some(more));
+    let downloader = downloader(&folder)
+        .quota(1000)
+        .on_stop(move || drop(more.lock().unwrap().take()));
+    let report = downloader.run(input).unwrap();
+    assert_eq!((report.saved, report.failed), (1, 0));
+    assert!(report.is_over_quota && report.is_stopped);
+    assert_eq!(report.failure_kind(), Some(FailureKind::Stopped));
 }
 
 #[test]

@@ -38,7 +38,8 @@ pub(crate) struct DiskArgs {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::limit)]
     pub(crate) disk_full_wait: Limit,
 
-    /// Keep no journal of what is done: an interrupted list begins again
+    /// Keep no journal of what is done: an interrupted list begins again, and other runs may
+    /// save to the same folder at the same time
     #[arg(long)]
     pub(crate) no_journal: bool,
 }
