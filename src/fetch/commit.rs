@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -178,7 +179,13 @@ impl Committer {
         let committer = self.clone();
         std::thread::Builder::new()
             .name("greenloop-files".into())
-            .spawn(move || committer.work())
+            .spawn(move || {
+                // Whoever waits for it would do so for ever. The files of a group that
+                // panics fail as their tickets are dropped.
+                while catch_unwind(AssertUnwindSafe(|| committer.work())).is_err() {
+                    log::error!("the thread for files goes on after a panic");
+                }
+            })
             .map_err(|e| Error::from(e).context("starting the thread for files"))?;
         Ok(())
     }

@@ -108,6 +108,7 @@ use self::stop::OnStop;
 use crate::error::{Error, Result};
 
 pub use self::checksum::{Algorithm, Checksum};
+#[cfg(feature = "cli")]
 pub(crate) use self::client::no_proxy_nonsense;
 pub use self::entry::Entry;
 pub use self::failure::{Failure, FailureKind};

@@ -38,10 +38,20 @@ fn size() -> u64 {
     kib.trim().parse::<u64>().unwrap() << 10
 }
 
+/// A thread that lives as long as the result.
+fn held_thread() -> mpsc::Sender<()> {
+    let (held, release) = mpsc::channel();
+    std::thread::spawn(move || release.recv());
+    held
+}
+
 #[test]
 fn a_lane_without_its_first_thread_says_so_and_loses_nothing() {
     on_workers!([2], {
         // Room for nothing: a thread's stack is 2 MiB.
+        // Stacks of threads that have ended are used again, and need no room: these hold
+        // them.
+        let held: Vec<_> = (0..8).map(|_| held_thread()).collect();
         let before = getrlimit(Resource::As);
         let none = Rlimit {
             current: Some(size() + (1 << 20)),
@@ -70,6 +80,7 @@ fn a_lane_without_its_first_thread_says_so_and_loses_nothing() {
             assert_eq!(lane.run(|| 2).unwrap(), 2);
             assert_eq!(lane.stats().queued, 0);
         }
+        drop(held);
     });
 }
 

@@ -133,7 +133,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::file(error, format_args!("writing cookies to {}", path.display()))
 }
 
-/// Sees whether [`write`] will have a chance.
+/// Sees whether [`write()`] will have a chance.
 fn probe(path: &Path) -> io::Result<()> {
     match is_special(path)? {
         true => Ok(()),

@@ -286,6 +286,7 @@ impl Client {
 }
 
 /// What is no rule in a list of hosts that are asked without a proxy.
+#[cfg(feature = "cli")]
 pub(crate) fn no_proxy_nonsense(list: &str) -> Option<&str> {
     no_proxy::NoProxy::nonsense(list)
 }

@@ -40,6 +40,7 @@ impl NoProxy {
     }
 
     /// The first entry of a list that is no rule, or the list if there is none in it.
+    #[cfg(feature = "cli")]
     pub(super) fn nonsense(list: &str) -> Option<&str> {
         let mut entries = Self::entries(list).peekable();
         if entries.peek().is_none() {
@@ -99,6 +100,7 @@ impl Hosts {
     }
 
     /// Tells whether there can be such hosts.
+    #[cfg(feature = "cli")]
     fn could_be(&self) -> bool {
         match self {
             Self::All => true,
@@ -191,6 +193,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "cli")]
     fn what_is_no_rule_is_found() {
         for list in [
             "",
