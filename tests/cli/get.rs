@@ -267,7 +267,7 @@ fn two_gets_of_one_list_into_one_folder_do_not_both_run() {
     // Killed, it leaves the folder to the next one, which goes on.
     first.signal(Signal::KILL);
     assert_eq!(first.finish().signal, Some(9));
-    let run = get(&["--json"]);
+    let run = get(&["--json", "--timeout", "1"]);
     let told = run.succeeds();
     assert!(
         told.contains("\"skipped\":1") && told.contains("\"saved\":1"),

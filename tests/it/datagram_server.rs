@@ -669,7 +669,8 @@ fn flood_leaves_memory_flat_and_the_server_alive() {
             });
             ping(&client(to));
             let report = server.drain(LONG).unwrap();
-            assert!(report.received > 1000 && report.is_clean(), "{report:?}");
+            // How many the kernel drops is up to the machine.
+            assert!(report.received > 100 && report.is_clean(), "{report:?}");
         }
     });
 }
