@@ -75,9 +75,9 @@ impl Worker<'_> {
     ) -> Result<Option<Box<Verification>>, Failure> {
         let verify = &self.run.settings.verify;
         // The name is only for lists.
-        let name = match verify.lists.is_empty() {
-            true => PathBuf::new(),
-            false => self.place(answer)?.path(),
+        let name = match verify.has_lists() {
+            true => self.place(answer)?.path(),
+            false => PathBuf::new(),
         };
         let given = verify.checksums(self.entry, &name);
         if given.is_empty() {

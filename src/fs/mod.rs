@@ -27,6 +27,8 @@ mod rename;
 mod stdin;
 
 pub use file::File;
+#[cfg(feature = "fetch")]
+pub(crate) use parts::is_special;
 pub(crate) use parts::{create_part, sweep_parts, sync_folder};
 pub use paths::{
     canonicalize, copy, create_dir, create_dir_all, exists, hard_link, metadata, read, read_dir,

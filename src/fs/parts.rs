@@ -14,6 +14,18 @@ use rustix::io::Errno;
 
 use super::name::PART;
 
+/// Tells whether it is a pipe or a device, which is written to and not replaced. Fails for
+/// a folder.
+#[cfg(feature = "fetch")]
+pub(crate) fn is_special(path: &std::path::Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(meta) => Ok(!meta.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Creates `PREFIXpid-N.part`, which was not there. All of a process have one `next`.
 pub(crate) fn create_part(
     folder: impl AsFd,

@@ -111,6 +111,18 @@ pub(crate) fn downloader(folder: &Folder) -> Downloader {
         .flush(greenloop::fetch::Flush::Never)
 }
 
+/// Downloads `/f` of an origin that keeps the head back for longer than is waited.
+#[track_caller]
+pub(crate) fn without_a_head_in_time(folder: &Folder, origin: &Origin) -> Outcome {
+    let downloader = downloader(folder)
+        .retries(0)
+        .connect_timeout(Duration::from_millis(100))
+        .head_timeout(Duration::from_millis(100));
+    let outcome = only(downloader.run([origin.url("/f")]).unwrap());
+    assert_failed(&outcome, FailureKind::Timeout);
+    outcome
+}
+
 /// Downloads `/f` from an origin with this script.
 pub(crate) fn fetch(
     script: impl Fn(&Request, &mut Wire) -> Then + Send + Sync + 'static,

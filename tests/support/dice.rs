@@ -4,7 +4,7 @@
 
 /// splitmix64.
 #[derive(Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
@@ -26,5 +26,19 @@ impl Dice {
 
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.roll().is_multiple_of(n)
+    }
+
+    /// True so many times in a hundred.
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
+        self.roll() % 100 < percent
+    }
+
+    /// A file of `length` bytes that looks like no other.
+    pub(crate) fn file(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..length.div_ceil(8))
+            .flat_map(|_| self.roll().to_le_bytes())
+            .collect();
+        bytes.truncate(length);
+        bytes
     }
 }

@@ -3,6 +3,7 @@
 
 use super::exit;
 use crate::cli::{Failure, Outcome};
+use crate::fs::is_special;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -85,16 +86,6 @@ impl Drop for Record {
         if let Some(part) = &self.part {
             let _ = fs::remove_file(part);
         }
-    }
-}
-
-/// Tells whether it is there, and is no file.
-fn is_special(path: &Path) -> io::Result<bool> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(meta) => Ok(!meta.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

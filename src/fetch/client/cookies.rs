@@ -15,6 +15,7 @@ use super::cookie_file;
 use crate::error::Result;
 use crate::fetch::failure::Failure;
 use crate::fetch::options::Login;
+use crate::fs::is_special;
 use crate::util::lock;
 
 /// Cookies taken in a run: servers must not fill the memory with them.
@@ -163,16 +164,6 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         let _ = std::fs::remove_file(&part);
     }
     result
-}
-
-/// Tells whether it is a pipe or a device, which is written to and not replaced.
-fn is_special(path: &Path) -> io::Result<bool> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(meta) => Ok(!meta.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 fn part_of(path: &Path) -> io::Result<PathBuf> {

@@ -184,12 +184,7 @@ fn interim_answers_without_end_are_ended_by_the_limit_on_the_head() {
         }
         Then::Close
     });
-    let downloader = downloader(&folder)
-        .retries(0)
-        .connect_timeout(Duration::from_millis(100))
-        .head_timeout(Duration::from_millis(100));
-    let outcome = only(downloader.run([origin.url("/f")]).unwrap());
-    assert_failed(&outcome, FailureKind::Timeout);
+    without_a_head_in_time(&folder, &origin);
     folder.assert_holds(&[]);
 }
 

@@ -148,12 +148,7 @@ fn a_head_that_drips_ends_at_its_limit() {
         }
         Then::Close
     });
-    let downloader = downloader(&folder)
-        .retries(0)
-        .connect_timeout(Duration::from_millis(100))
-        .head_timeout(Duration::from_millis(100));
-    let outcome = only(downloader.run([origin.url("/f")]).unwrap());
-    assert_failed(&outcome, FailureKind::Timeout);
+    let outcome = without_a_head_in_time(&folder, &origin);
     let text = outcome.failure().unwrap().to_string();
     assert!(text.contains("head"), "{text}");
     assert!(outcome.elapsed < Duration::from_secs(5), "{outcome:?}");

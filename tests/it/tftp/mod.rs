@@ -18,6 +18,8 @@ use std::time::Duration;
 use greenloop::apps::tftp::{Client, Ended, Handle, Server};
 use greenloop::proto::tftp::Retry;
 
+pub(crate) use crate::dice::Dice;
+
 /// Short waits, so that losses cost little, and many: a busy machine is no silent peer.
 pub(crate) fn retry() -> Retry {
     Retry::new(Duration::from_millis(80), 7)
@@ -108,32 +110,5 @@ impl Ends {
         self.told
             .recv_timeout(Duration::from_secs(30))
             .expect("a transfer ends")
-    }
-}
-
-/// Random numbers from a seed (splitmix64).
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// True so many times in a hundred.
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
-        self.roll() % 100 < percent
-    }
-
-    /// A file of `length` bytes that looks like no other.
-    pub(crate) fn file(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..length.div_ceil(8))
-            .flat_map(|_| self.roll().to_le_bytes())
-            .collect();
-        bytes.truncate(length);
-        bytes
     }
 }
