@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use greenloop::net::{Stream, TcpStream, resolve};
 use greenloop::server::{Conn, StreamServer};
 use greenloop::sync::Queue;
-use greenloop::{Error, Timeout, current, greenlets, shield, sleep, spawn};
+use greenloop::{Error, Snapshot, Timeout, current, greenlets, shield, sleep, spawn};
 
 use crate::support::{before_long, on_workers, on_workers_at_once};
 
@@ -150,10 +150,12 @@ where
                 *place.lock().unwrap() = (Some(state), Some(error));
             })
         };
+        // It may have to wait for its turn before its body begins, and again in a call that
+        // does nothing but that.
         before_long(self.name, || {
-            let begun = |state| !matches!(state, "running" | "its first turn");
-            let all = greenlets();
-            all.iter().any(|g| g.id == blocked.id() && begun(g.state))
+            let begun = place.lock().unwrap().0.is_none();
+            let waits = |g: &Snapshot| g.id == blocked.id() && g.state != "running";
+            begun && greenlets().iter().any(waits)
         });
         let ended = blocked.kill_and_wait(Some(AT_ONCE)).unwrap();
         assert!(ended, "a kill does not end {}", self.name);
