@@ -36,11 +36,15 @@ use manifest::{Manifest, Noting};
 use printer::To;
 use sources::Sources;
 use std::sync::Arc;
+use std::time::Duration;
 use watcher::Watcher;
 
 /// Stacks that are kept for the next downloads: as many as end together. The engine hands
 /// them out in turn, so that each of them comes to hold all the memory of a deep one.
 const STACKS_KEPT: usize = 32;
+
+/// How long a write may take without a word about it.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Downloads what `args` name; succeeds only if everything arrived.
 pub(crate) fn run(args: &GetArgs, matches: &ArgMatches) -> Outcome {
@@ -50,8 +54,19 @@ pub(crate) fn run(args: &GetArgs, matches: &ArgMatches) -> Outcome {
     }
     let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
-    crate::Config::new().pool_capacity(STACKS_KEPT).start()?;
+    start_runtime()?;
     download(args, Again(matches), hooks, &sources)
+}
+
+/// Files are written where they are received: a disk that has much to do holds a worker up,
+/// which is no fault of the program's. Where it was then is for those who look for one: to
+/// name the calls takes 60 MiB, twice what the downloads themselves take.
+fn start_runtime() -> Result<()> {
+    crate::Config::new()
+        .pool_capacity(STACKS_KEPT)
+        .max_blocking(DISK_PAUSE)
+        .stall_backtrace(log::log_enabled!(log::Level::Debug))
+        .start()
 }
 
 /// Sees to it that what happens is told, and runs the downloads.
