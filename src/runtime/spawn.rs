@@ -322,14 +322,13 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let stack_bytes = self.stack_bytes.map(config::round_stack);
-        let (task, packet, body) = self.prepare(|| Ok(()), f)?;
-        let starting = task.clone();
+        let life = self.prepare()?;
+        let (task, packet) = (life.task.clone(), Arc::new(Packet::default()));
+        let body = body(packet.clone(), || Ok(()), f);
         task.pause(Box::new(move || {
-            if let Err(error) = begin(stack_bytes, body) {
+            if let Err(SpawnError(error)) = life.begin(body) {
                 // Nobody is there to be told, and those who wait must not wait for ever.
                 log::error!("{error}");
-                end_unbegun(&starting);
             }
         }));
         Ok(Paused::new(Greenlet::new(task, packet)))
@@ -345,29 +344,15 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let stack_bytes = self.stack_bytes.map(config::round_stack);
-        let (task, packet, body) = self.prepare(gate, f)?;
-        match begin(stack_bytes, body) {
-            Ok(()) => Ok(Greenlet::new(task, packet)),
-            Err(error) => {
-                end_unbegun(&task);
-                Err(SpawnError(error))
-            }
-        }
+        let life = self.prepare()?;
+        let (task, packet) = (life.task.clone(), Arc::new(Packet::default()));
+        life.begin(body(packet.clone(), gate, f))?;
+        Ok(Greenlet::new(task, packet))
     }
 
-    /// Everything but the launch.
+    /// Everything but the body and the launch.
     #[track_caller]
-    #[expect(clippy::type_complexity, reason = "the three parts go to two callers")]
-    fn prepare<T, F>(
-        self,
-        gate: impl FnOnce() -> Result<()> + Send + 'static,
-        f: F,
-    ) -> Result<(Arc<Task>, Arc<Packet<T>>, impl FnOnce() + Send + 'static), SpawnError>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
+    fn prepare(self) -> Result<Life, SpawnError> {
         start_if_needed()?;
         let admitted = Admitted::new()?;
         let stack_bytes = self.stack_bytes.map(config::round_stack);
@@ -388,7 +373,6 @@ impl Builder {
         if self.panic_is_told {
             task.completion.note_seen();
         }
-        let packet = Arc::new(Packet::default());
         let context = with_local(|local| local.context());
         registry::add(&task);
         if task.is_waited_for() {
@@ -397,39 +381,84 @@ impl Builder {
         if hooks::SPAWN.are_any() {
             hooks::SPAWN.run(&Handle::new(task.clone()));
         }
-        let body = {
-            let (task, packet) = (task.clone(), packet.clone());
-            move || {
-                let body = || packet.fill(&task, run(&task, gate, f));
-                live(&task, context, admitted, body);
-            }
-        };
-        Ok((task, packet, body))
+        Ok(Life {
+            task,
+            context,
+            admitted,
+            stack_bytes,
+        })
     }
 }
 
-/// A greenlet from its first instruction to its last.
-// Never inlined, so that `stack_top` is an address in the coroutine's own first frames.
-#[inline(never)]
-fn live(task: &Arc<Task>, context: Context, admitted: Admitted, body: impl FnOnce() -> Exit) {
-    let top = std::ptr::from_ref(&admitted).addr();
-    task.stack_top.store(top as u64, Ordering::Relaxed);
-    task.seat.occupy();
-    set_current(task.clone());
-    workers::enter(task);
-    task.note_running();
-    discard(with_local(|local| local.set_context(context)));
-    relay::tick(task);
+/// What a greenlet does, to its exit. Behind a pointer: else all that starts and ends one
+/// is compiled anew for every closure that is spawned, 8 KB of it.
+type Body = Box<dyn FnOnce(&Arc<Task>) -> Exit + Send>;
 
-    let outcome = body();
-    discard_belongings();
-    tell_exit(task, &outcome);
-    registry::remove(task);
-    task.completion.complete(task, outcome, Some(admitted));
-    timer::forget(task);
-    // Before the seat is given up, which may go on on another worker.
-    workers::leave();
-    task.seat.vacate();
+fn body<T, F>(
+    packet: Arc<Packet<T>>,
+    gate: impl FnOnce() -> Result<()> + Send + 'static,
+    f: F,
+) -> Body
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Box::new(move |task| packet.fill(task, run(task, gate, f)))
+}
+
+/// A greenlet that is to begin.
+struct Life {
+    task: Arc<Task>,
+    context: Context,
+    admitted: Admitted,
+    /// If not as configured.
+    stack_bytes: Option<usize>,
+}
+
+impl Life {
+    /// Launches it; it waits for its first turn from then on. If it cannot be, it has ended.
+    fn begin(self, body: Body) -> Result<(), SpawnError> {
+        let (task, stack_bytes) = (self.task.clone(), self.stack_bytes);
+        let beginning = Beginning::new();
+        let launched = launch(stack_bytes, None, move || {
+            drop(beginning);
+            self.live(body);
+        });
+        launched.map_err(|error| {
+            end_unbegun(&task);
+            SpawnError(error)
+        })
+    }
+
+    /// From its first instruction to its last.
+    // Never inlined, so that `stack_top` is an address in the coroutine's own first frames.
+    #[inline(never)]
+    fn live(self, body: Body) {
+        let Self {
+            task,
+            context,
+            admitted,
+            ..
+        } = self;
+        let top = std::ptr::from_ref(&task).addr();
+        task.stack_top.store(top as u64, Ordering::Relaxed);
+        task.seat.occupy();
+        set_current(task.clone());
+        workers::enter(&task);
+        task.note_running();
+        discard(with_local(|local| local.set_context(context)));
+        relay::tick(&task);
+
+        let outcome = body(&task);
+        discard_belongings();
+        tell_exit(&task, &outcome);
+        registry::remove(&task);
+        task.completion.complete(&task, outcome, Some(admitted));
+        timer::forget(&task);
+        // Before the seat is given up, which may go on on another worker.
+        workers::leave();
+        task.seat.vacate();
+    }
 }
 
 /// The end of a greenlet that could not be launched: a hook may have kept its handle.
@@ -477,15 +506,6 @@ fn run<T>(
         return Ok(None);
     }
     Ok(Some(returned))
-}
-
-/// Launches a greenlet's body, which waits for its first turn from then on.
-fn begin(stack_bytes: Option<usize>, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let beginning = Beginning::new();
-    launch(stack_bytes, None, move || {
-        drop(beginning);
-        body();
-    })
 }
 
 /// A greenlet that has not had its first turn.
