@@ -28,9 +28,12 @@ use crate::runtime::kill::shield;
 use crate::runtime::spawn::Builder;
 use crate::util::lock;
 
-/// URLs taken from the input per download that may run: those beyond wait for a slot or
-/// for a server's pause, so that one slow host does not empty the others' queue.
-const TAKEN_PER_JOB: usize = 2;
+/// URLs taken from the input where so many downloads may run: those beyond wait for a slot
+/// or for a server's pause, so that one slow host does not empty the others' queue. When a
+/// quarter of all has left, there are still as many as may run.
+fn taken_max(jobs: usize) -> usize {
+    jobs.saturating_add(jobs.div_ceil(2))
+}
 
 /// What the downloads of a run share.
 pub(crate) struct Run {
@@ -83,7 +86,7 @@ impl Run {
             committer: Committer::new(&settings.disk),
             folders,
             journal,
-            flow: Flow::new(settings.pace.jobs.saturating_mul(TAKEN_PER_JOB)),
+            flow: Flow::new(taken_max(settings.pace.jobs)),
             meter: Meter::new(&settings.pace),
             stop: stop.begin_run(on_stop),
             space: Space::new(settings.disk.full_wait),

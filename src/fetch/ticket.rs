@@ -86,10 +86,11 @@ impl Ticket {
         match finish {
             Finish::Ended(end) => self.settle(end),
             Finish::Whole(part) => {
-                self.run.flow.give_back();
                 self.taken = false;
-                let committer = self.run.committer.clone();
-                committer.submit(Whole { part, ticket: self });
+                let run = self.run.clone();
+                run.committer.submit(Whole { part, ticket: self });
+                // Not before: while too many files wait, nobody new comes in.
+                run.flow.give_back();
             }
         }
     }

@@ -8,6 +8,7 @@ use greenloop::fetch::{Entry, Event, UrlList};
 
 use super::*;
 use crate::origin::Served;
+use crate::support::eventually;
 
 #[test]
 fn two_hundred_small_files_at_width_64() {
@@ -213,6 +214,43 @@ fn one_download_can_be_killed() {
     assert_eq!((report.saved, report.failed), (2, 1));
     assert_eq!(folder.names(), ["1", "2.part", "2.part.json", "3"]);
     assert!(!stop.kill(id), "it has ended");
+}
+
+/// The disk is slower than the net: what has come and is not there yet is bounded.
+#[test]
+fn files_that_wait_for_the_disk_hold_up_the_input() {
+    const FILES: usize = 1500;
+    let folder = Folder::new();
+    let origin = Origin::start(|_, wire| wire.answer("200 OK", &[], b"x"));
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let downloader = downloader(&folder)
+        .jobs(8)
+        .observer(move |_: u64, event: &Event<'_>| {
+            // It is told by those who give the files their names, and holds them up.
+            if matches!(event, Event::Done(_)) {
+                let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            }
+        });
+    let taken = Arc::new(AtomicUsize::new(0));
+    let input = {
+        let (taken, url) = (taken.clone(), origin.url(""));
+        (0..FILES).map(move |n| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            format!("{url}/{n}")
+        })
+    };
+    let run = std::thread::spawn(move || downloader.run(input).unwrap());
+    let mut before = 0;
+    eventually("the input rests", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = taken.load(Ordering::SeqCst);
+        now > 0 && std::mem::replace(&mut before, now) == now
+    });
+    // 512 wait, 256 are in hand, 12 are under way.
+    assert!(before <= 780, "{before} were taken");
+    drop(release);
+    assert_eq!(run.join().unwrap().saved, FILES as u64);
 }
 
 /// Stopped while some run, some wait for a slot and the rest is not yet taken.
