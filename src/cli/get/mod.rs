@@ -39,9 +39,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use watcher::Watcher;
 
-/// Stacks that are kept for the next downloads: as many as end together. The engine hands
-/// them out in turn, so that each of them comes to hold all the memory of a deep one.
-const STACKS_KEPT: usize = 32;
+/// Stacks that are kept, at least and at most, of downloads that have ended, for the next.
+const STACKS_KEPT_MIN: usize = 8;
+const STACKS_KEPT_MAX: usize = 512;
 
 /// How long a write may take without a word about it.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -54,16 +54,20 @@ pub(crate) fn run(args: &GetArgs, matches: &ArgMatches) -> Outcome {
     }
     let hooks = hooks(args)?;
     let sources = Sources::open(given, &args.input)?;
-    start_runtime()?;
+    start_runtime(args.pace.jobs)?;
     download(args, Again(matches), hooks, &sources)
 }
 
 /// Files are written where they are received: a disk that has much to do holds a worker up,
 /// which is no fault of the program's. Where it was then is for those who look for one: to
 /// name the calls takes 60 MiB, twice what the downloads themselves take.
-fn start_runtime() -> Result<()> {
+///
+/// Each download has a stack. As many are kept as run at once: to map, touch and unmap one
+/// for each small file takes a quarter of all time on the processor. No more, as they are
+/// handed out in turn, so that each comes to hold all the memory of a deep one.
+fn start_runtime(jobs: usize) -> Result<()> {
     crate::Config::new()
-        .pool_capacity(STACKS_KEPT)
+        .pool_capacity(jobs.clamp(STACKS_KEPT_MIN, STACKS_KEPT_MAX))
         .max_blocking(DISK_PAUSE)
         .stall_backtrace(log::log_enabled!(log::Level::Debug))
         .start()
