@@ -34,7 +34,7 @@ use crate::util::lock;
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Files that may wait for the thread.
-const WAITING_MAX: usize = 512;
+const WAITING_MAX: usize = 256;
 
 /// Of those, partial files, which are open.
 const WAITING_OPEN_MAX: usize = 64;

@@ -29,10 +29,10 @@ use crate::runtime::spawn::Builder;
 use crate::util::lock;
 
 /// URLs taken from the input where so many downloads may run: those beyond wait for a slot
-/// or for a server's pause, so that one slow host does not empty the others' queue. When a
-/// quarter of all has left, there are still as many as may run.
+/// or for a server's pause, so that one slow host does not empty the others' queue. Each is
+/// a greenlet with its stack.
 fn taken_max(jobs: usize) -> usize {
-    jobs.saturating_add(jobs.div_ceil(2))
+    jobs.saturating_add(jobs.div_ceil(4))
 }
 
 /// What the downloads of a run share.

@@ -9,8 +9,8 @@ use super::entry::Entry;
 
 /// Remembers what was taken: every one of the last [`REMEMBERED`], at most twice as many.
 ///
-/// Keeps 16 bytes of hash for each instead of its text: a false match has a chance of one
-/// in 10^26. An endless list costs 36 MB at most; what comes back after more than
+/// Keeps 12 bytes of hash for each instead of its text: a false match has a chance of one
+/// in 10^16. An endless list costs 27 MB at most; what comes back after more than
 /// [`REMEMBERED`] others is taken again, and finds its file there.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -18,10 +18,13 @@ pub(crate) struct Seen {
     first: RandomState,
     second: RandomState,
     /// Those since the last turn.
-    young: HashSet<(u64, u64)>,
+    young: HashSet<Hash>,
     /// Those between the last turn and the one before.
-    old: HashSet<(u64, u64)>,
+    old: HashSet<Hash>,
 }
+
+/// Of 32 bits each, so that an entry of the table takes no more.
+type Hash = [u32; 3];
 
 /// As many as a table of 2^20 places takes before it grows, with some room.
 pub(crate) const REMEMBERED: usize = 900_000;
@@ -52,13 +55,11 @@ impl Seen {
         let place = own.and_then(|own| (own.out.is_some() || own.dir.is_some()).then_some(own));
         let place = place.map(|own| (&own.out, &own.dir));
         let text = without_fragment(url);
-        self.remember((
-            self.first.hash_one((text, place)),
-            self.second.hash_one((text, place)),
-        ))
+        let [first, second] = [&self.first, &self.second].map(|by| by.hash_one((text, place)));
+        self.remember([first as u32, (first >> 32) as u32, second as u32])
     }
 
-    fn remember(&mut self, hash: (u64, u64)) -> bool {
+    fn remember(&mut self, hash: Hash) -> bool {
         if self.young.contains(&hash) {
             return false;
         }
@@ -108,16 +109,16 @@ mod tests {
     fn an_endless_list_is_remembered_in_bounded_memory() {
         let mut seen = Seen::with_limit(1000);
         for n in 0..2000 {
-            assert!(seen.remember((n, n)));
+            assert!(seen.remember([n; 3]));
         }
         assert_eq!(seen.young.len() + seen.old.len(), 2000);
-        assert!(!seen.remember((1000, 1000)), "one of the last 1000");
-        assert!(seen.remember((0, 0)), "forgotten");
+        assert!(!seen.remember([1000; 3]), "one of the last 1000");
+        assert!(seen.remember([0; 3]), "forgotten");
         // Seen again, it stays for another round.
         for n in 0..998 {
-            assert!(seen.remember((u64::MAX, n)));
+            assert!(seen.remember([u32::MAX, n, n]));
         }
-        assert!(!seen.remember((1000, 1000)));
+        assert!(!seen.remember([1000; 3]));
         assert!(seen.young.len() + seen.old.len() <= 2000);
     }
 }
