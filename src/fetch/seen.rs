@@ -23,7 +23,7 @@ pub(crate) struct Seen {
     old: HashSet<Hash>,
 }
 
-/// Of 32 bits each, so that an entry of the table takes no more.
+/// In words of 32 bits: with larger ones the table would take 16 bytes for each, too.
 type Hash = [u32; 3];
 
 /// As many as a table of 2^20 places takes before it grows, with some room.

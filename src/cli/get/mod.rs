@@ -60,7 +60,7 @@ pub(crate) fn run(args: &GetArgs, matches: &ArgMatches) -> Outcome {
 
 /// Files are written where they are received: a disk that has much to do holds a worker up,
 /// which is no fault of the program's. Where it was then is for those who look for one: to
-/// name the calls takes 60 MiB, twice what the downloads themselves take.
+/// name the calls takes 60 MiB, three times what the downloads themselves take.
 ///
 /// Each download has a stack. As many are kept as run at once: to map, touch and unmap one
 /// for each small file takes a quarter of all time on the processor. No more, as they are
